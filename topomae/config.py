@@ -1,0 +1,172 @@
+"""The settings of a run: validated once, written beside its results, never changed after."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from topomae.errors import BadSettingError
+
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Precision = Literal["auto", "32", "bf16", "16"]
+Initialization = Literal["pretrained", "vit-only", "unetrpp-only", "scratch"]
+
+STEPS = {"pretrain": {"small": 1000, "base": 20000}, "finetune": {"small": 3000, "base": 25000}}
+
+
+class Settings(BaseModel):
+    """What pre-training and fine-tuning have in common.
+
+    Attributes:
+        seed: of everything random: split, order, crops, augmentation, initial weights.
+        steps: optimizer steps; None takes the default of the network size.
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: of AdamW; biases and normalizations are exempt.
+        warmup: fraction of the steps over which the learning rate rises.
+        gradient_clip: largest norm of the gradient.
+        precision: `auto` is bfloat16 (else float16) on a GPU and float32 on a CPU.
+        workers: processes that load and augment crops; None chooses by device and cores.
+        checkpoint_every: steps between checkpoints.
+        fold: which of `folds` is held out for validation where the data set has no splits.json.
+        folds: number of folds of the seeded cross-validation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    steps: Count | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Weight = 0.05
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    gradient_clip: Annotated[float, Field(gt=0)] = 12.0
+    precision: Precision = "auto"
+    workers: Annotated[int, Field(ge=0)] | None = None
+    checkpoint_every: Count = 100
+    fold: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2)] = 5
+
+
+class PretrainSettings(Settings):
+    """Settings of pre-training. A weight of 0 skips the work of that loss.
+
+    Attributes:
+        mask_ratio: fraction of the blocks that are hidden.
+        topology_weight: λ1, of the topological loss.
+        spatial_weight: λ2, of the nine key points.
+        spatial_consistency_weight: λ3, of the agreement of both branches on the key points.
+        reconstruction_consistency_weight: λ3, of the agreement of both branches on the reconstruction.
+        topology_dims: dimensions of the persistence diagrams: components, loops, voids.
+        topology_every: compute the topological loss at every n-th step, n times as heavy.
+        preview_every: steps between previews.
+    """
+
+    weight_decay: Weight = 0.05
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    topology_weight: Weight = 0.5
+    spatial_weight: Weight = 0.1
+    spatial_consistency_weight: Weight = 0.1
+    reconstruction_consistency_weight: Weight = 0.1
+    topology_dims: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
+    topology_every: Count = 1
+    preview_every: Count = 250
+
+
+class FinetuneSettings(Settings):
+    """Settings of fine-tuning.
+
+    Attributes:
+        architecture: `fused` is TopoMAE; the others are baselines trained by the same code.
+        initialization: which pre-trained weights to take over.
+        fused_stages: UNETR++ stages that ViT features are added to; 3 is the bottleneck.
+        vit_learning_rate_scale: learning rate of the pre-trained ViT relative to the rest.
+        schedule: `poly` (power 0.9) or `cosine`.
+        foreground_fraction: part of the crops that are centred on a labelled voxel.
+        augment: spatial and intensity augmentation as nnU-Net does it.
+        ema: decay of the moving average of the weights that is validated and kept; 0 switches it off.
+        validate_every: steps between validations; None makes about ten of them.
+        labelled: use only the first n labelled training cases; None uses all.
+    """
+
+    weight_decay: Weight = 3e-5
+    architecture: Literal["fused", "unetrpp", "unetr", "swinunetr"] = "fused"
+    initialization: Initialization = "pretrained"
+    fused_stages: tuple[Literal[0, 1, 2, 3], ...] = (3,)
+    vit_learning_rate_scale: Weight = 0.3
+    schedule: Literal["poly", "cosine"] = "cosine"
+    foreground_fraction: Annotated[float, Field(ge=0, le=1)] = 0.33
+    augment: bool = True
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    validate_every: Count | None = None
+    labelled: Count | None = None
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+
+def settings_from(
+    kind: type[SettingsType], assignments: Iterable[str] = (), **values: object
+) -> SettingsType:
+    """Make settings from `key=value` texts as typed on the command line, and from keyword values.
+
+    Args:
+        kind: `PretrainSettings` or `FinetuneSettings`.
+        assignments: e.g. `["steps=500", "topology_dims=0,2"]`; they win over `values`.
+        values: settings by name.
+    Raises:
+        BadSettingError: an unknown name or a value that does not fit; names what is allowed.
+    """
+    given = dict(values)
+    for name, text in split_assignments(assignments).items():
+        given[name] = _parse(kind, name, text)
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(kind.model_fields)
+            raise BadSettingError(f"there is no setting {name!r}", hint=f"Known settings: {known}.") from None
+        raise BadSettingError(
+            f"setting {name} = {given.get(name)!r}: {problem['msg'].lower()}",
+            hint="See the settings listed by --help.",
+        ) from None
+
+
+def split_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Split `key=value` texts.
+
+    Raises:
+        BadSettingError: a text without `=`.
+    """
+    pairs = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise BadSettingError(
+                f"--set {text!r} is not of the form key=value", hint="Example: --set steps=500."
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _parse(kind: type[BaseModel], name: str, text: str) -> object:
+    """Leave reading numbers to pydantic; only lists and `none` need help."""
+    field = kind.model_fields.get(name)
+    kinds = [] if field is None else _alternatives(field.annotation)
+    if text.lower() in ("none", "null") and type(None) in kinds:
+        return None
+    if any(get_origin(one) is tuple for one in kinds):
+        return [int(part) if part.lstrip("-").isdigit() else part for part in text.split(",") if part]
+    return text
+
+
+def _alternatives(annotation: object) -> list[object]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [one for part in get_args(annotation) for one in _alternatives(part)]
+    if get_origin(annotation) is Annotated:
+        return _alternatives(get_args(annotation)[0])
+    return [annotation]

@@ -1,0 +1,1 @@
+"""From files on disk to crops for training, and back to the geometry of the input."""

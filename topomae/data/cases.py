@@ -1,0 +1,62 @@
+"""What a data set is: cases, their files, their split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan: its image files and, if there is one, its label map.
+
+    Attributes:
+        name: unique in the data set; used in messages, file names and reports.
+        images: one file per modality in the data set's modality order, or a single 4-D file.
+        label: label map on the same grid (up to axis order and direction), or None.
+        subject: id of the person scanned. Splits never part the scans of one subject.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case names by use. Training may use unlabelled cases; validation and test need labels."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Every case found in a folder, and what the folder says about them.
+
+    Attributes:
+        name: name of the data set.
+        folder: where it lies.
+        cases: sorted by name.
+        modalities: name of each image channel, e.g. ("FLAIR", "T1c"); ("CT",) marks Hounsfield units.
+        labels: label value to name, without background (0), ascending by value.
+        fixed_split: the split that lies beside the data (`splits.json`), if any.
+    """
+
+    name: str
+    folder: Path
+    cases: tuple[Case, ...]
+    modalities: tuple[str, ...]
+    labels: dict[int, str]
+    fixed_split: Split | None = None
+
+    def case(self, name: str) -> Case:
+        """Return the case of that name; KeyError if there is none."""
+        return next(case for case in self.cases if case.name == name)
+
+    @property
+    def labelled(self) -> tuple[Case, ...]:
+        """The cases that have a label map."""
+        return tuple(case for case in self.cases if case.label is not None)

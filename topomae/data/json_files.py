@@ -1,0 +1,75 @@
+"""JSON files that people write by hand: read strictly, with errors that point at the line or entry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from topomae.errors import BadDataError
+
+Model = TypeVar("Model", bound=BaseModel)
+_MAX_BYTES = 64 << 20
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        BadDataError: unreadable, not JSON (with line and column), not an object, or a key given twice.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BadDataError("the file is too large for a data set description", path=path)
+        text = path.read_bytes().decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=lambda pairs: _without_repeats(pairs, path))
+    except json.JSONDecodeError as error:
+        comma = text[: error.pos].rstrip().endswith(",")
+        raise BadDataError(
+            f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}",
+            hint="Remove the comma before this place." if comma else "Correct the file at this place.",
+            path=path,
+        ) from None
+    except UnicodeDecodeError:
+        raise BadDataError("not a text file in UTF-8", hint="Save it as UTF-8.", path=path) from None
+    except RecursionError:
+        raise BadDataError("the JSON is nested too deeply", hint="Write it again.", path=path) from None
+    except OSError as error:
+        raise BadDataError(
+            f"the file cannot be read ({error.strerror or error})", hint="Check its permissions.", path=path
+        ) from None
+    if not isinstance(value, dict):
+        raise BadDataError(
+            f"the file holds a {type(value).__name__}, not an object in braces",
+            hint='It should begin with "{".',
+            path=path,
+        )
+    return value
+
+
+def validated(model: type[Model], value: dict[str, Any], path: Path, hint: str) -> Model:
+    """Check a JSON object against its model.
+
+    Raises:
+        BadDataError: the first entry that does not fit, by its place in the file.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = " > ".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
+        what = first["msg"].removeprefix("Value error, ")
+        raise BadDataError(f'"{place}": {what}' if place else what, hint=hint, path=path) from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise BadDataError(
+            f'the key "{repeated}" stands twice in one object', hint="Remove one of them.", path=path
+        )
+    return value

@@ -1,0 +1,187 @@
+"""Reading and writing volumes: NIfTI, NRRD, and DICOM series folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from topomae.data.dicom import read_dicom_series
+from topomae.data.file_names import READABLE, image_suffix, is_image_file, stem_of
+from topomae.data.nifti import count_nifti_channels, read_nifti
+from topomae.data.nrrd import count_nrrd_channels, read_nrrd
+from topomae.data.raw_volume import RawVolume
+from topomae.data.volume import Volume
+from topomae.data.volume_writing import smallest_unsigned, write_image, write_labels
+from topomae.errors import BadDataError
+
+__all__ = [
+    "count_channels",
+    "image_suffix",
+    "is_image_file",
+    "read_image",
+    "read_labels",
+    "stem_of",
+    "write_image",
+    "write_labels",
+]
+
+# Label maps stored through scl_slope come back with rounding of this order; interpolation is far above.
+_WHOLE_NUMBER_TOLERANCE = 1e-3
+_MAX_LABEL = 65535
+
+
+def read_image(path: str | Path, *, case: str = "", problems: list[str] | None = None) -> Volume:
+    """Read an image in its physical units.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd or .nhdr file, or a folder with one DICOM series.
+        case: name of the case, for messages.
+        problems: a list that receives a sentence for each oddity that was repaired or deserves a look.
+
+    Returns:
+        Volume with a finite float32 array (C, I, J, K); the fourth axis of a 4-D file is C. NaN and
+        -Inf become the channel's smallest finite value, Inf its largest, with a note in `problems`.
+
+    Raises:
+        BadDataError: the file cannot be used; the message says why and what to do.
+    """
+    path = Path(path)
+    problems = problems if problems is not None else []
+    with _told_about(path, case):
+        raw = _read(path, np.float32)
+        problems += [f"{path.name}: {note}" for note in raw.notes]
+        array = _finite(raw.array, path, problems)
+    return Volume(array, raw.affine, path)
+
+
+def read_labels(path: str | Path, *, case: str = "", problems: list[str] | None = None) -> Volume:
+    """Read a label map.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd or .nhdr file.
+        case: name of the case, for messages.
+        problems: a list that receives a sentence for each oddity that deserves a look.
+
+    Returns:
+        Volume with an array (1, I, J, K) in the smallest unsigned integer type that holds its values.
+
+    Raises:
+        BadDataError: the file cannot be used, has several channels, or holds values that are
+            fractional, negative or not finite.
+    """
+    path = Path(path)
+    with _told_about(path, case):
+        raw = _read(path, None)
+        if raw.array.shape[0] != 1:
+            raise BadDataError(
+                f"the label map has {raw.array.shape[0]} channels",
+                hint="Store one label value per voxel in a single 3-D volume.",
+                path=path,
+            )
+        if problems is not None:
+            problems += [f"{path.name}: {note}" for note in raw.notes]
+        return Volume(_whole_numbers(raw.array, path), raw.affine, path)
+
+
+def count_channels(path: str | Path) -> int:
+    """Return the number of channels that a volume file's header declares, without reading voxels.
+
+    Raises:
+        BadDataError: the header cannot be read.
+    """
+    path = Path(path)
+    with _told_about(path, ""):
+        return count_nrrd_channels(path) if "nrrd" in path.name.lower() else count_nifti_channels(path)
+
+
+def _read(path: Path, dtype: type | None) -> RawVolume:
+    if path.is_dir():
+        return read_dicom_series(path)
+    suffix = image_suffix(path)
+    if suffix is None:
+        dicom = path.suffix.lower() in (".dcm", ".ima")
+        raise BadDataError(
+            "a single DICOM file" if dicom else "not a volume file by its name",
+            hint="Give the folder that holds the series." if dicom else f"Give {READABLE}.",
+            path=path,
+        )
+    if not path.exists():
+        raise FileNotFoundError
+    return read_nifti(path, dtype=dtype) if suffix.startswith(".nii") else read_nrrd(path, dtype=dtype)
+
+
+def _finite(array: np.ndarray, path: Path, problems: list[str]) -> np.ndarray:
+    """Replace what is not finite, channel by channel, telling how many voxels."""
+    not_numbers = infinite = 0
+    for channel in array:
+        if np.isfinite(channel.sum(dtype=np.float64)):  # cheaper than a mask, and almost always true
+            continue
+        finite = np.isfinite(channel)
+        if not finite.any():
+            raise BadDataError("no voxel is a finite number", hint="Export the volume again.", path=path)
+        low, high = channel[finite].min(), channel[finite].max()
+        not_numbers += int(np.isnan(channel).sum())
+        infinite += int(np.isinf(channel).sum())
+        np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
+    if not_numbers or infinite:
+        problems.append(
+            f"{path.name}: {not_numbers} NaN and {infinite} infinite voxels were replaced by the smallest "
+            "(NaN, -Inf) and largest (Inf) finite value"
+        )
+    return array
+
+
+def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
+    """Return label values as unsigned integers, refusing everything that is no label value."""
+    if array.dtype.kind == "f":
+        rounded = np.rint(array)
+        with np.errstate(invalid="ignore"):
+            odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
+        if odd.size:
+            values = ", ".join(f"{v:g}" for v in np.unique(odd)[:4])
+            raise BadDataError(
+                f"the label map holds values that are not whole numbers ({values}) in {odd.size} voxels",
+                hint="It was interpolated: resample labels by nearest neighbour, or export them again.",
+                path=path,
+            )
+        array = rounded
+    low, high = array.min(), array.max()
+    if low < 0 or high > _MAX_LABEL:
+        raise BadDataError(
+            f"the label map holds the value {low if low < 0 else high:g}, outside 0 to {_MAX_LABEL}",
+            hint="Give label maps with small whole numbers, 0 for background.",
+            path=path,
+        )
+    return smallest_unsigned(array)
+
+
+@contextmanager
+def _told_about(path: Path, case: str) -> Iterator[None]:
+    """Name the case in every error, and turn the system's errors into a sentence."""
+    try:
+        yield
+    except BadDataError as error:
+        raise BadDataError(
+            error.message, hint=error.hint, case=error.case or case, path=error.path or path
+        ) from error.__cause__
+    except FileNotFoundError:
+        raise BadDataError(
+            "the file does not exist", hint="Check the path, or restore the file.", case=case, path=path
+        ) from None
+    except MemoryError:
+        raise BadDataError(
+            "the volume does not fit into memory",
+            hint="Crop or downsample it, or use a machine with more memory.",
+            case=case,
+            path=path,
+        ) from None
+    except OSError as error:
+        raise BadDataError(
+            f"the file cannot be read ({error.strerror or error})",
+            hint="Check the disk and the file's permissions.",
+            case=case,
+            path=path,
+        ) from None

@@ -1,0 +1,115 @@
+"""From a specification to a network: the sizes by name, and every architecture that can be fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from monai.networks.nets import UNETR, SwinUNETR
+from pydantic import BaseModel, ConfigDict, PositiveInt
+from torch import nn
+
+from topomae.networks.co_pretrainer import CoPretrainer
+from topomae.networks.fused_segmenter import FusedSegmenter
+from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
+from topomae.networks.unetrpp import Unetrpp, UnetrppSegmenter, UnetrppSize
+
+Architecture = Literal["fused", "unetrpp", "unetr", "swinunetr"]
+Size = Literal["small", "base"]
+Grid = tuple[PositiveInt, PositiveInt, PositiveInt]
+
+UNETRPP_SIZES = {
+    "base": UnetrppSize(),  # as published
+    "small": UnetrppSize(
+        blocks=(1, 1, 1, 1), projected=(64, 64, 64, 32), projected_decoder=32, dropout=0.0, norm="instance"
+    ),
+}
+VIT_SIZES = {
+    "base": VitSize(),
+    "small": VitSize(hidden=192, layers=6, heads=6, decoder_hidden=96, decoder_layers=2, decoder_heads=6),
+}
+
+
+class NetworkSpec(BaseModel):
+    """Everything needed to build a network again: written beside its weights.
+
+    Attributes:
+        architecture: `fused` is TopoMAE; `unetrpp`, `unetr` and `swinunetr` are baselines.
+        size: `small` for CPUs and laptops, `base` as published.
+        in_channels: image channels (modalities).
+        out_channels: classes, background included.
+        crop_size: (i, j, k) voxels of the crops it is trained on.
+        patch_size: (i, j, k) voxels of one ViT token.
+        stem_stride: (i, j, k) voxels of one token of UNETR++'s first stage.
+        fused_stages: encoder stages that ViT features are added to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Architecture = "fused"
+    size: Size = "small"
+    in_channels: PositiveInt
+    out_channels: PositiveInt
+    crop_size: Grid
+    patch_size: Grid
+    stem_stride: Grid
+    fused_stages: tuple[int, ...] = (3,)
+
+
+def build_segmenter(spec: NetworkSpec) -> nn.Module:
+    """Build the segmentation network of a specification, randomly initialized.
+
+    In training mode it returns a list of logits, finest first; in evaluation mode one tensor
+    (B, out_channels, D, H, W) for an image (B, in_channels, D, H, W).
+    """
+    if spec.architecture == "fused":
+        return FusedSegmenter(_unetrpp(spec), _vit_encoder(spec), spec.out_channels, spec.fused_stages)
+    if spec.architecture == "unetrpp":
+        return UnetrppSegmenter(_unetrpp(spec), spec.out_channels)
+    if spec.architecture == "unetr":
+        return PaddedSegmenter(_unetr(spec), multiple=16)
+    return PaddedSegmenter(_swin_unetr(spec), multiple=32)
+
+
+def build_co_pretrainer(spec: NetworkSpec) -> CoPretrainer:
+    """Build the pre-training network whose parts `build_segmenter(spec)` takes over."""
+    vit = MaskedVit(spec.in_channels, spec.patch_size, VIT_SIZES[spec.size])
+    return CoPretrainer(vit, _unetrpp(spec))
+
+
+class PaddedSegmenter(nn.Module):
+    """A MONAI network behind the same calls: pads what it cannot divide and cuts the answer again."""
+
+    def __init__(self, network: nn.Module, multiple: int):
+        super().__init__()
+        self.network = network
+        self.multiple = multiple
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+        d, h, w = image.shape[2:]
+        padded = F.pad(image, [end for n in (w, h, d) for end in (0, -n % self.multiple)])
+        logits = self.network(padded)[:, :, :d, :h, :w]
+        return [logits] if self.training else logits
+
+
+def _unetrpp(spec: NetworkSpec) -> Unetrpp:
+    return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, UNETRPP_SIZES[spec.size])
+
+
+def _vit_encoder(spec: NetworkSpec) -> VitEncoder:
+    return VitEncoder(spec.in_channels, spec.patch_size, VIT_SIZES[spec.size])
+
+
+def _unetr(spec: NetworkSpec) -> UNETR:
+    small = {"feature_size": 8, "hidden_size": 192, "mlp_dim": 768, "num_heads": 6}
+    return UNETR(
+        spec.in_channels,
+        spec.out_channels,
+        img_size=[-(-n // 16) * 16 for n in spec.crop_size],
+        **(small if spec.size == "small" else {}),
+    )
+
+
+def _swin_unetr(spec: NetworkSpec) -> SwinUNETR:
+    return SwinUNETR(spec.in_channels, spec.out_channels, feature_size=12 if spec.size == "small" else 48)

@@ -1,0 +1,108 @@
+"""What happens before the first step: reading and checking the data, and settling the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from topomae.data.cases import Case, Dataset
+from topomae.data.checks import CaseReport, check_dataset, require_ok
+from topomae.data.plan import Plan
+from topomae.data.planning import make_plan, plan_table
+from topomae.errors import BadDataError, RunError
+from topomae.events import Events
+from topomae.runs import Run
+from topomae.training import Device
+
+
+def check_cases(
+    dataset: Dataset,
+    cases: Iterable[Case],
+    *,
+    labels_needed: bool,
+    events: Events,
+    leave_out_bad: bool = False,
+) -> list[CaseReport]:
+    """Read every file once, tell the warnings, and refuse what cannot be used.
+
+    Args:
+        dataset: the data set of the cases.
+        cases: the cases to be used.
+        labels_needed: whether each needs a label; without it no label file is opened.
+        events: told of progress and warnings.
+        leave_out_bad: go on without bad cases, with a warning each, if any good one is left.
+    Returns:
+        The reports of the good cases.
+    Raises:
+        BadDataError: naming the first bad case and how many others there are; or there are no cases.
+    """
+    cases = list(cases)
+    if not cases:
+        raise BadDataError("there are no cases to train on", hint="Check splits.json.", path=dataset.folder)
+    progress = events.track(len(cases), "check data")
+    reports = check_dataset(
+        dataset, cases, labels_needed=labels_needed, progress=lambda *_: progress.advance()
+    )
+    for report in reports:
+        for warning in report.warnings:
+            events.warning(warning, case=report.case.name)
+    good = [report for report in reports if report.ok]
+    if not good or not leave_out_bad:
+        require_ok(reports)
+    for report in reports:
+        if not report.ok:
+            error = report.errors[0]
+            events.warning(f"left out: {error.message} ({error.path}). {error.hint}", case=report.case.name)
+    return good
+
+
+def settle_plan(
+    run: Run,
+    dataset: Dataset,
+    reports: list[CaseReport],
+    *,
+    size: str,
+    device: Device,
+    overrides: Mapping[str, Any],
+) -> Plan:
+    """The plan of a run: the one in its folder (made earlier, or edited by the user), else a new one.
+
+    Raises:
+        BadSettingError: the plan in the folder or an override is not valid.
+        RunError: the plan in the folder was made for other modalities.
+    """
+    path = run.path("plan.json")
+    if path.exists():
+        plan = Plan.load(path)
+        if len(plan.modalities) != len(dataset.modalities):
+            raise RunError(
+                f"the plan is for {', '.join(plan.modalities)}, the data have {', '.join(dataset.modalities)}",
+                hint="Remove the plan, or choose another run folder.",
+                path=path,
+            )
+    else:
+        plan = make_plan(
+            dataset, reports, size=size, device=device.kind, memory_gb=memory_gb(device), overrides=overrides
+        )
+        plan.save(path)
+    tell_plan(plan, run.events)
+    return plan
+
+
+def tell_plan(plan: Plan, events: Events) -> None:
+    """Show every choice of a plan with its reason."""
+    rows = plan_table(plan)
+    events.emit(
+        "plan",
+        **{name.replace(" ", "_"): value for name, value, _ in rows},
+        reasons={name.replace(" ", "_"): reason for name, _, reason in rows},
+    )
+
+
+def memory_gb(device: Device) -> float | None:
+    """Memory of a GPU in GB; None on a CPU, where the planner's careful default holds."""
+    if device.kind != "cuda":
+        return None
+    return torch.cuda.get_device_properties(0).total_memory / 1e9

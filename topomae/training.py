@@ -1,0 +1,156 @@
+"""What both kinds of training share: device, precision, optimizer, schedule."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from topomae.config import Settings
+from topomae.errors import BadSettingError, RunError
+from topomae.events import Events
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where to compute, and why there, in words for the user."""
+
+    kind: str
+    reason: str
+
+
+def choose_device(device: str) -> Device:
+    """Resolve `auto`, `cpu` or `cuda`.
+
+    Raises:
+        BadSettingError: an unknown device, or `cuda` where torch finds none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadSettingError(f"there is no device {device!r}", hint="Use auto, cpu or cuda.")
+    if device == "cpu":
+        return Device("cpu", "CPU, as asked for")
+    if torch.cuda.is_available():
+        return Device("cuda", f"GPU {torch.cuda.get_device_name(0)}")
+    if device == "cuda":
+        raise BadSettingError(
+            "torch finds no CUDA device",
+            hint="Use --device cpu, or install a torch build that fits the GPU's driver.",
+        )
+    return Device("cpu", "CPU, because torch finds no CUDA device")
+
+
+def make_fabric(device: Device, precision: str) -> Fabric:
+    """Lightning Fabric on one device with the precision asked for (`auto`: mixed on a GPU, 32 bit on a CPU)."""
+    if precision == "auto":
+        half = "bf16-mixed" if device.kind == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
+        precision = half if device.kind == "cuda" else "32-true"
+    else:
+        precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    if device.kind == "cpu" and precision == "16-mixed":
+        raise BadSettingError("precision 16 needs a GPU", hint="Use precision=32 or precision=bf16.")
+    return Fabric(accelerator=device.kind, devices=1, precision=precision)
+
+
+def loading_workers(settings: Settings, device: Device) -> int:
+    """Processes that load crops: as set, else none on a CPU, which has better things to do, up to 8 beside a GPU."""
+    if settings.workers is not None:
+        return settings.workers
+    return 0 if device.kind == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+def make_optimizer(
+    parts: Iterable[tuple[nn.Module, float]], settings: Settings, **options: object
+) -> torch.optim.AdamW:
+    """AdamW over modules with a learning-rate scale each.
+
+    Biases, normalizations and other vectors are not decayed.
+    """
+    groups = []
+    for module, scale in parts:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for decay, members in (
+            (settings.weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim <= 1]),
+        ):
+            if members:
+                lr = settings.learning_rate * scale
+                groups.append({"params": members, "weight_decay": decay, "lr": lr, "peak": lr})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, **options)
+
+
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: float, schedule: str
+) -> float:
+    """Set every group's learning rate for `step` of `steps`; return that of the first group.
+
+    Linear warm-up over the fraction `warmup`, then `cosine` or `poly` (power 0.9) to zero.
+    """
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        factor = (step + 1) / rising
+    else:
+        progress = (step - rising) / max(1, steps - rising)
+        factor = (1 - progress) ** 0.9 if schedule == "poly" else 0.5 * (1 + math.cos(math.pi * progress))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
+    return optimizer.param_groups[0]["lr"]
+
+
+class RunningMeans:
+    """Means of named values since the last report."""
+
+    def __init__(self):
+        self._values: dict[str, tuple[torch.Tensor, int]] = {}
+
+    def add(self, values: dict[str, torch.Tensor]) -> None:
+        """Take in the values of one step; a value may be absent at some steps."""
+        for name, value in values.items():
+            total, count = self._values.get(name, (0.0, 0))
+            self._values[name] = (total + value.detach(), count + 1)
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start anew."""
+        means = {name: float(total) / count for name, (total, count) in self._values.items()}
+        self._values = {}
+        return means
+
+    def state(self) -> dict[str, list]:
+        """What a checkpoint needs to go on between two reports."""
+        return {name: [torch.as_tensor(total).cpu(), count] for name, (total, count) in self._values.items()}
+
+    def load(self, state: dict[str, list]) -> None:
+        """Go on from a checkpoint."""
+        self._values = {name: (total, count) for name, (total, count) in state.items()}
+
+
+class LossGuard:
+    """Leaves out steps whose loss is not a number, and ends the run when that keeps happening."""
+
+    MOST_IN_A_ROW = 10
+
+    def __init__(self, events: Events):
+        self._events = events
+        self._in_a_row = 0
+
+    def accepts(self, loss: torch.Tensor, step: int) -> bool:
+        """Whether to learn from this loss.
+
+        Raises:
+            RunError: too many losses in a row were not finite.
+        """
+        if bool(torch.isfinite(loss.detach())):
+            self._in_a_row = 0
+            return True
+        self._in_a_row += 1
+        self._events.warning(f"step {step + 1} was left out: its loss is not a number")
+        if self._in_a_row >= self.MOST_IN_A_ROW:
+            raise RunError(
+                f"{self._in_a_row} losses in a row were not numbers",
+                hint="The last checkpoint is good: go on from it with a smaller learning_rate in a new run.",
+            )
+        return False
