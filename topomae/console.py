@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
+from topomae.events import discard
+
 _ENDINGS = {
     "ok": ("finished", "green"),
     "stopped": ("stopped; the same command goes on from here", "yellow"),
@@ -42,14 +44,18 @@ class ConsoleSink:
             stream.reconfigure(errors="replace")  # Windows code pages lack most letters
         dumb = not stream.isatty() or Console(file=stream).is_dumb_terminal
         self._live = not dumb if live is None else live
-        self._console = Console(file=stream, force_terminal=self._live, highlight=False)
+        self._console = _LastingConsole(file=stream, force_terminal=self._live, highlight=False)
         self._phases = _Bars(self._console) if self._live else _Lines(self._print, clock)
 
     def write(self, event: dict[str, Any]) -> None:
         """Show one event."""
         show = getattr(self, f"_show_{event['event']}", None)
-        if show is not None:
-            show(**{name: value for name, value in event.items() if name not in ("event", "time")})
+        fields = {name: value for name, value in event.items() if name not in ("event", "time")}
+        if show is not None and not self._console.quiet:
+            try:
+                show(**fields)
+            except OSError:  # older versions of rich do not call on_broken_pipe
+                self._console.on_broken_pipe()
 
     def close(self) -> None:
         """Leave the bars as they are and give the terminal back."""
@@ -91,6 +97,14 @@ class ConsoleSink:
         self._phases.stop()
         text, style = _ENDINGS.get(status, (status, ""))
         self._print(text, style)
+
+
+class _LastingConsole(Console):
+    """A console whose reader may go away (`topomae … | head`) without ending the program as rich would."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        discard(self.file)
 
 
 class _Bars:

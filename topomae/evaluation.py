@@ -17,7 +17,7 @@ from topomae.data.volume_io import read_labels
 from topomae.errors import BadDataError, BadSettingError
 from topomae.files import write_json_atomic, write_text_atomic
 from topomae.metrics import MaskScores, compare_masks
-from topomae.pairing import Pair, is_dataset, pair_files
+from topomae.pairing import Pair, is_dataset, pair_files, some
 from topomae.scores import Row, Summary, label_statistics, overall_statistics, rows_from_csv, rows_to_csv
 
 if TYPE_CHECKING:
@@ -144,12 +144,11 @@ def evaluate(
 def left_out(summary: Summary) -> list[str]:
     """Sentences about what the numbers do not cover: for the terminal and the report."""
     sentences = [note[:1].upper() + note[1:] for note in summary.notes]
-    if summary.missing_predictions:
-        count, names = len(summary.missing_predictions), _some(summary.missing_predictions)
-        sentences.append(f"{count} labelled case(s) have no prediction and are in no mean: {names}")
-    if summary.predictions_without_label:
-        count, names = len(summary.predictions_without_label), _some(summary.predictions_without_label)
-        sentences.append(f"{count} prediction(s) have no label to be judged by: {names}")
+    if missing := summary.missing_predictions:
+        of = f"{len(missing)} of {len(missing) + summary.cases} labelled cases ({some(missing)})"
+        sentences.append(f"Without a prediction, and so in no mean: {of}")
+    if extra := summary.predictions_without_label:
+        sentences.append(f"Predictions without a label to judge them by: {len(extra)} ({some(extra)})")
     for where, cases in (
         ("predictions", summary.unnamed_in_predictions),
         ("labels", summary.unnamed_in_labels),
@@ -157,8 +156,7 @@ def left_out(summary: Summary) -> list[str]:
         if cases:
             values = ", ".join(str(v) for v in sorted(set().union(*cases.values())))
             sentences.append(
-                f"Label value(s) {values} of {len(cases)} {where} have no name and were not judged: "
-                f"{_some(tuple(cases))}"
+                f"Label values without a name, not judged: {values} in the {where} of {some(cases)}"
             )
     return sentences
 
@@ -272,7 +270,3 @@ def _sources(predictions: Path, labels: Path, images: str | Path | None) -> dict
 
 def _tracked(pairs: tuple[Pair, ...], events: Events | None) -> Iterable[Pair]:
     return pairs if events is None else events.track(pairs, "evaluate")
-
-
-def _some(names: tuple[str, ...], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

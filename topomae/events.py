@@ -144,7 +144,7 @@ class JsonLines:
             self._stream.flush()
         except (OSError, ValueError):  # reader gone, disk full, stream closed
             self._open = False
-            _discard(self._stream)
+            discard(self._stream)
 
     def close(self) -> None:
         """Close the stream if it is ours."""
@@ -252,7 +252,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Let what is still buffered go nowhere, or Python would fail on it once more when it exits."""
     with suppress(Exception):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Pairing:
     Attributes:
         pairs: sorted by case name.
         missing: cases with a label that should have been predicted but were not.
-        unlabelled: predictions that no label (of the test cases) belongs to.
+        unlabelled: predictions that no label belongs to.
         label_names: label value to name where the data set tells them, else None.
         notes: sentences a user should read.
     """
@@ -65,14 +66,18 @@ def pair_files(predictions: Path, labels: Path) -> Pairing:
             path=predictions,
         )
     if is_dataset(labels):
-        wanted, names, notes = _labels_of_dataset(open_dataset(labels), found)
+        dataset = open_dataset(labels)
+        known = {case.name: case.label for case in dataset.labelled}
+        wanted, notes = _cases_to_judge(dataset, known, found)
+        names = dict(dataset.labels) or None
     else:
-        wanted, names, notes = files_by_case(labels), _names_beside(labels), ()
+        known = wanted = files_by_case(labels)
+        names, notes = _names_beside(labels), ()
     common = sorted(found.keys() & wanted.keys())
     if not common:
         raise BadDataError(
-            f"no prediction has the name of a label: predictions are called {_some(found)}, "
-            f"labels {_some(wanted)}",
+            f"no prediction has the name of a label: predictions are called {some(found)}, "
+            f"labels {some(wanted) or 'nothing, there are none'}",
             hint="A prediction's file name without suffix must be its case name.",
             path=predictions,
         )
@@ -80,7 +85,7 @@ def pair_files(predictions: Path, labels: Path) -> Pairing:
     return Pairing(
         pairs=tuple(Pair(case, found[case], wanted[case]) for case in common),
         missing=missing,
-        unlabelled=tuple(sorted(found.keys() - wanted.keys())),
+        unlabelled=tuple(sorted(found.keys() - known.keys())),
         label_names=names,
         notes=notes,
     )
@@ -130,19 +135,19 @@ def is_dataset(folder: Path) -> bool:
     return folder.is_dir() and any(all((folder / p).exists() for p in parts) for parts in _DATASET_PARTS)
 
 
-def _labels_of_dataset(
-    dataset: Dataset, found: dict[str, Path]
-) -> tuple[dict[str, Path], dict[int, str], tuple[str, ...]]:
-    labelled = {case.name: case.label for case in dataset.labelled}
-    names = dict(dataset.labels) or None
+def _cases_to_judge(
+    dataset: Dataset, labelled: dict[str, Path], found: dict[str, Path]
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The labels of the test cases, if the data set names any and they were predicted; and notes."""
     test = dataset.fixed_split.test if dataset.fixed_split else ()
     in_test = {name: labelled[name] for name in test if name in labelled}
     if not in_test:
-        return labelled, names, ()
-    if found.keys() & in_test.keys():
-        return in_test, names, ()
-    others = {name: path for name, path in labelled.items() if name in found}
-    return others or in_test, names, ("these are not the data set's test cases",)
+        return labelled, ()
+    others = {name: path for name, path in labelled.items() if name in found and name not in in_test}
+    if others and not found.keys() & in_test.keys():
+        return others, ("these are not the data set's test cases",)
+    note = f"predictions of cases that are not test cases were not judged: {len(others)} ({some(others)})"
+    return in_test, (note,) if others else ()
 
 
 def _names_beside(labels: Path) -> dict[int, str] | None:
@@ -156,8 +161,7 @@ def _names_beside(labels: Path) -> dict[int, str] | None:
     return None
 
 
-def _some(cases: dict[str, Path], most: int = 3) -> str:
-    if not cases:
-        return "nothing (there are none)"
-    names = sorted(cases)
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def some(names: Iterable[str], most: int = 5) -> str:
+    """The first few names for a message."""
+    names = sorted(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

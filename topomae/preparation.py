@@ -3,18 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import CaseReport, check_dataset, require_ok
+from topomae.data.dataset import open_dataset
 from topomae.data.plan import Plan
 from topomae.data.planning import make_plan, plan_table
 from topomae.errors import BadDataError, RunError
 from topomae.events import Events
 from topomae.runs import Run
-from topomae.training import Device
+from topomae.training import Device, choose_device
+
+
+def plan(
+    data: str | Path,
+    *,
+    output: str | Path | None = None,
+    size: str = "small",
+    device: str = "auto",
+    overrides: Mapping[str, Any] | None = None,
+    modalities: Iterable[str] | None = None,
+    events: Events | None = None,
+) -> Plan:
+    """Read every image of a data set and plan its pre-processing and network.
+
+    Args:
+        data: folder of the data set.
+        output: file to write the plan to. A plan.json in a run folder is used by that run.
+        size: `small` (CPU, laptop) or `base` (as published).
+        device: `auto`, `cpu` or `cuda`; its memory decides the size of crops and batches.
+        overrides: fields of the plan to set by hand, see `Plan`.
+        modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
+        events: told of progress, warnings and the plan.
+    Returns:
+        The plan.
+    Raises:
+        TopoMAEError: bad data or settings.
+    """
+    events = events or Events()
+    where = choose_device(device)
+    dataset = open_dataset(data, modalities=modalities)
+    reports = check_cases(dataset, dataset.cases, labels_needed=False, events=events, leave_out_bad=True)
+    made = make_plan(
+        dataset,
+        reports,
+        size=size,
+        device=where.kind,
+        memory_gb=memory_gb(where),
+        overrides=dict(overrides or {}),
+    )
+    tell_plan(made, events)
+    if output is not None:
+        made.save(output)
+    return made
 
 
 def check_cases(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,12 @@ class DatasetJson(BaseModel):
     @classmethod
     def _labels_by_value(cls, value: Any) -> Any:
         """Turn nnU-Net 2's {name: value} into {value: name}."""
-        if not isinstance(value, dict) or all(str(key).strip().isdecimal() for key in value):
+        if not isinstance(value, dict):
+            return value
+        negative = next((key for key in value if re.fullmatch(r"\s*-\d+\s*", str(key))), None)
+        if negative is not None:
+            raise ValueError(f"the label value {negative} is negative")
+        if all(str(key).strip().isdecimal() for key in value):
             return value
         turned: dict[Any, str] = {}
         for name, number in value.items():

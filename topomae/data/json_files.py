@@ -26,12 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
         text = path.read_bytes().decode("utf-8-sig")
         value = json.loads(text, object_pairs_hook=lambda pairs: _without_repeats(pairs, path))
     except json.JSONDecodeError as error:
-        comma = text[: error.pos].rstrip().endswith(",")
-        raise BadDataError(
-            f"not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}",
-            hint="Remove the comma before this place." if comma else "Correct the file at this place.",
-            path=path,
-        ) from None
+        raise _not_json(error, path) from None
     except UnicodeDecodeError:
         raise BadDataError("not a text file in UTF-8", hint="Save it as UTF-8.", path=path) from None
     except RecursionError:
@@ -62,6 +57,19 @@ def validated(model: type[Model], value: dict[str, Any], path: Path, hint: str) 
         place = " > ".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
         what = first["msg"].removeprefix("Value error, ")
         raise BadDataError(f'"{place}": {what}' if place else what, hint=hint, path=path) from None
+
+
+def _not_json(error: json.JSONDecodeError, path: Path) -> BadDataError:
+    """Make the error for a syntax error; for the usual one, a comma too many, point at the comma."""
+    before = error.doc[: error.pos + 1].rstrip() if error.doc[error.pos : error.pos + 1] == "," else ""
+    before = before or error.doc[: error.pos].rstrip()
+    if before.endswith(","):
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1)
+        what, hint = "a comma too many, or nothing after it", "Remove the comma."
+    else:
+        line, column = error.lineno, error.colno
+        what, hint = error.msg, "Correct the file at this place."
+    return BadDataError(f"not valid JSON: line {line}, column {column}: {what}", hint=hint, path=path)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:

@@ -91,10 +91,11 @@ def count_nifti_channels(path: Path) -> int:
 
 
 def _read_stream(stream: BinaryIO, path: Path, dtype: type | None, compressed: bool) -> RawVolume:
-    version = _version(stream.read(_HEADER_BYTES[2]), path)
+    head = stream.read(_HEADER_BYTES[2])
+    reader = {1: nib.Nifti1Image, 2: nib.Nifti2Image}[version := _version(head, path)]
     stream.seek(0)
-    reader = {1: nib.Nifti1Image, 2: nib.Nifti2Image}[version]
     try:
+        _check_spacing(reader.header_class(head[: _HEADER_BYTES[version]], check=False), path)
         image = reader.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
         offset = int(image.dataobj.offset)
         stored, shape = image.get_data_dtype(), tuple(int(n) for n in image.shape)
@@ -139,6 +140,13 @@ def _version(head: bytes, path: Path) -> int:
             path=path,
         )
     raise refuse_content(path, "a NIfTI file", head)
+
+
+def _check_spacing(header: nib.Nifti1Header, path: Path) -> None:
+    """Refuse a zero spacing where it places the voxels: nibabel would silently put 1 mm in its place."""
+    spacing = np.asarray(header["pixdim"][1:4], np.float64)
+    if int(header["sform_code"]) <= 0 and not (np.isfinite(spacing) & (spacing != 0)).all():
+        check_affine(np.diag([*np.abs(spacing), 1.0]), path)
 
 
 def _affine(image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:

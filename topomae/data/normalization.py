@@ -9,7 +9,7 @@ from topomae.data.plan import Normalization
 # A value is a border, and not chance, if it fills this part of the volume's six faces.
 BORDER_SHARE = 0.1
 PERCENTILES = (0.5, 99.5)
-# Statistics are read from at most this many voxels, evenly spread: more would not change them.
+# Statistics are read from at most this many voxels: more would not change them.
 SAMPLE_VOXELS = 2_000_000
 # Far outside any tissue: only defects, such as a dead pixel at the type's maximum, are cut here.
 FARTHEST = 10.0
@@ -35,7 +35,7 @@ def _two_faces(axis: int) -> list[tuple]:
 
 
 def measured_voxels(channel: np.ndarray, border: float | None) -> np.ndarray:
-    """The voxels that were measured: all that differ from the border value, evenly thinned out if many.
+    """The voxels that were measured: those that differ from the border value; a fixed sample if many.
 
     Args:
         channel: (I, J, K). border: see `border_value`.
@@ -45,7 +45,9 @@ def measured_voxels(channel: np.ndarray, border: float | None) -> np.ndarray:
     flat = channel.ravel()
     if border is not None:
         flat = flat[flat != border]
-    return flat[:: max(1, len(flat) // SAMPLE_VOXELS)].astype(np.float64)
+    if len(flat) > SAMPLE_VOXELS:
+        flat = flat[np.random.default_rng(0).integers(len(flat), size=SAMPLE_VOXELS)]
+    return flat.astype(np.float64)
 
 
 def normalize(channel: np.ndarray, how: Normalization, border: float | None) -> np.ndarray:
@@ -65,7 +67,8 @@ def normalize(channel: np.ndarray, how: Normalization, border: float | None) -> 
         (I, J, K) float32; zeros if the channel is constant.
     """
     if how.kind == "ct":
-        return ((np.clip(channel, how.lower, how.upper) - how.mean) / how.sd).astype(np.float32)
+        clipped = np.clip(channel, how.lower, how.upper)
+        return ((clipped - how.mean) / how.sd).astype(np.float32, copy=False)
     measured = measured_voxels(channel, border)
     if not _varies(measured):  # nothing but one value inside the border, such as a mask: measure it all
         border, measured = None, channel.ravel().astype(np.float64)
@@ -74,8 +77,10 @@ def normalize(channel: np.ndarray, how: Normalization, border: float | None) -> 
     low, high = np.percentile(measured, PERCENTILES)
     core = measured[(measured >= low) & (measured <= high)]
     core = core if _varies(core) else measured  # nearly all voxels are equal, such as one bright spot
-    shown = channel if border is None else np.where(channel == border, np.clip(border, low, high), channel)
-    return np.clip((shown - core.mean()) / core.std(), -FARTHEST, FARTHEST).astype(np.float32)
+    mean, sd = float(core.mean()), float(core.std())  # plain floats keep the arrays float32
+    if border is not None:
+        channel = np.where(channel == border, np.float32(np.clip(border, low, high)), channel)
+    return np.clip((channel - mean) / sd, -FARTHEST, FARTHEST).astype(np.float32, copy=False)
 
 
 def _varies(values: np.ndarray) -> bool:

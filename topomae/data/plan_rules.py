@@ -39,7 +39,7 @@ DEFAULT_MEMORY_GB = {"cpu": 8.0, "cuda": 12.0}
 THIN = 16
 # The mask should leave some tokens along every axis, but attention is quadratic in their number.
 FEWEST_TOKENS, MOST_TOKENS = 4, 1024
-PATCH = {"small": (8, 16), "base": (16, 32)}  # wanted edge of a token, and the next one for large crops
+PATCH = {"small": 8, "base": 16}
 # Spacings, or lengths in voxels, further apart than this factor are anisotropic (nnU-Net's threshold).
 ANISOTROPIC = 3.0
 HOUNSFIELD = {"CT", "CTA", "CECT", "NCCT"}
@@ -180,7 +180,7 @@ def _round_up(voxels: float, step: int) -> int:
 
 def choose_patch(crop: Triple, size: Size) -> tuple[Triple, str]:
     """Token edge: the usual one for the size, smaller on short axes, larger if there were too many tokens."""
-    for largest in PATCH[size]:
+    for largest in (PATCH[size] * 2**doubled for doubled in range(5)):
         patch = tuple(_token_edge(n, largest) for n in crop)
         tokens = [n // p for n, p in zip(crop, patch, strict=True)]
         if prod(tokens) <= MOST_TOKENS:
@@ -233,4 +233,4 @@ def choose_mirror_axes(labels: Mapping[int, str]) -> tuple[tuple[int, ...], str]
     right = {tuple(w for w in words if w != "right") for words in names if "right" in words}
     if left & right:
         return (1, 2), "not left-right, because labels tell left from right"
-    return (0, 1, 2), "doubles the views of every axis"
+    return (0, 1, 2), "mirrored anatomy is more anatomy to learn from"

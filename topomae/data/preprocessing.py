@@ -48,7 +48,7 @@ def preprocess(image: Volume, label: Volume | None, plan: Plan) -> Preprocessed:
 
     Images are interpolated cubically (linearly along thick slices). Each class of a label is interpolated
     linearly and the strongest wins: unlike the nearest neighbour that keeps surfaces where they are, to a
-    fraction of a voxel.
+    fraction of a voxel. Label voxels inside the constant border are dropped with it.
 
     Args:
         image: (C, I, J, K), one channel per modality of the plan.

@@ -95,7 +95,13 @@ class PairedAttentionBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, grid: Sequence[int], projected: int, heads: int, dropout: float, norm: str
+        self,
+        channels: int,
+        grid: Sequence[int],
+        projected: int,
+        heads: int,
+        dropout: float,
+        norm: str | tuple[str, dict],
     ):
         super().__init__()
         self.position = nn.Parameter(torch.zeros(1, channels, *grid))

@@ -22,7 +22,12 @@ Grid = tuple[PositiveInt, PositiveInt, PositiveInt]
 UNETRPP_SIZES = {
     "base": UnetrppSize(),  # as published
     "small": UnetrppSize(
-        blocks=(1, 1, 1, 1), projected=(64, 64, 64, 32), projected_decoder=32, dropout=0.0, norm="instance"
+        blocks=(1, 1, 1, 1),
+        projected_decoder=32,
+        dropout=0.0,
+        # Batches of two are too small for batch statistics, and a thin crop leaves instance
+        # normalization a single position at the bottleneck.
+        norm=("group", {"num_groups": 8}),
     ),
 }
 VIT_SIZES = {
@@ -69,7 +74,7 @@ def build_segmenter(spec: NetworkSpec) -> nn.Module:
         return UnetrppSegmenter(_unetrpp(spec), spec.out_channels)
     if spec.architecture == "unetr":
         return PaddedSegmenter(_unetr(spec), multiple=16)
-    return PaddedSegmenter(_swin_unetr(spec), multiple=32)
+    return PaddedSegmenter(_swin_unetr(spec), multiple=32, least=64)
 
 
 def build_co_pretrainer(spec: NetworkSpec) -> CoPretrainer:
@@ -81,14 +86,16 @@ def build_co_pretrainer(spec: NetworkSpec) -> CoPretrainer:
 class PaddedSegmenter(nn.Module):
     """A MONAI network behind the same calls: pads what it cannot divide and cuts the answer again."""
 
-    def __init__(self, network: nn.Module, multiple: int):
+    def __init__(self, network: nn.Module, multiple: int, least: int = 0):
         super().__init__()
         self.network = network
         self.multiple = multiple
+        self.least = least  # below that, nothing is left to normalize over at the bottleneck
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
         d, h, w = image.shape[2:]
-        padded = F.pad(image, [end for n in (w, h, d) for end in (0, -n % self.multiple)])
+        missing = [max(self.least - n, -n % self.multiple) for n in (w, h, d)]
+        padded = F.pad(image, [end for n in missing for end in (0, n)])
         logits = self.network(padded)[:, :, :d, :h, :w]
         return [logits] if self.training else logits
 

@@ -35,7 +35,7 @@ class UnetrppSize:
         convolution_channels: channels of the convolution blocks at full resolution.
         heads: attention heads.
         dropout: dropout rate of the attention maps.
-        norm: normalization of the convolutions inside the paired-attention blocks.
+        norm: normalization of the convolutions inside the paired-attention blocks, as MONAI names it.
     """
 
     channels: tuple[int, int, int, int] = (32, 64, 128, 256)
@@ -45,7 +45,7 @@ class UnetrppSize:
     convolution_channels: int = 16
     heads: int = 4
     dropout: float = 0.15
-    norm: str = "batch"
+    norm: str | tuple[str, dict] = "batch"
 
 
 @dataclass(frozen=True)

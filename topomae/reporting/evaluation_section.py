@@ -40,7 +40,7 @@ def headline(evaluation: Evaluation) -> Markup:
         _card("95 % Hausdorff distance", overall["hd95_mm"], 2, "mm"),
         _card("Average surface distance", overall["asd_mm"], 2, "mm"),
         card("Topology exactly right", _percent(overall["betti_exact"].mean), "of structures: b0, b1 and b2"),
-        card("Structures missed", str(missed), f"made up where there are none: {made_up}"),
+        card("Structures missed", str(missed), f"and {made_up} predicted where the label has none"),
     ]
     return join([tag("div", cards, class_="cards"), notice(left_out(evaluation.summary))])
 
@@ -74,8 +74,7 @@ def case_table(evaluation: Evaluation) -> Markup:
         topology = [
             number(sum(v for r in own if not math.isnan(v := getattr(r, f"b{i}_error"))), 0) for i in range(3)
         ]
-        remarks = "; ".join(f"{r.name}: {r.reason}" for r in own if r.reason)
-        bad = any(r.reason not in ("", BOTH_EMPTY) for r in own)
+        remarks = "; ".join(f"{r.name}: {r.reason}" for r in own if r.reason not in ("", BOTH_EMPTY))
         rows.append(
             row(
                 name_cell(case),
@@ -84,7 +83,7 @@ def case_table(evaluation: Evaluation) -> Markup:
                 *means,
                 " / ".join(topology),
                 tag("td", remarks, class_="long"),
-                class_="bad" if bad else None,
+                class_="bad" if remarks else None,
             )
         )
     more = "Topology errors are summed over labels. Every number: metrics.csv."
@@ -154,10 +153,7 @@ def _chosen(evaluation: Evaluation, count: int) -> list[tuple[str, str, list[Row
 def _one_case(
     place: str, pair: Pair | None, case: str, own: Sequence[Row], images: Path | None, values: tuple[int, ...]
 ) -> Markup:
-    told = ", ".join(
-        f"{r.name}: " + (r.reason if r.reason else f"Dice {number(r.dice)}, HD95 {number(r.hd95_mm, 1)} mm")
-        for r in own
-    )
+    told = _caption(own)
     heading = tag("h3", case, " ", tag("span", f"({place})", class_="quiet"))
     if pair is None:
         return tag("section", heading, tag("p", "Its files are no longer there.", class_="quiet"))
@@ -170,6 +166,18 @@ def _one_case(
     return tag("section", heading, caption, tag("div", figures, class_="pictures"), class_="case")
 
 
+def _caption(own: Sequence[Row], most: int = 6) -> str:
+    """The worst labels of a case in words; labels that neither prediction nor label has say nothing."""
+    there = sorted((r for r in own if r.reason != BOTH_EMPTY), key=lambda r: r.dice)
+    told = [
+        f"{r.name}: " + (r.reason or f"Dice {number(r.dice)}, HD95 {number(r.hd95_mm, 1)} mm")
+        for r in there[:most]
+    ]
+    if len(there) > most:
+        told.append(f"{len(there) - most} better labels")
+    return "; ".join(told)
+
+
 def _legend() -> Markup:
     keys = [
         tag("span", tag("i", style=f"border-color:{LABEL_COLOUR}"), "label", class_="key"),
@@ -180,7 +188,10 @@ def _legend() -> Markup:
             class_="key",
         ),
     ]
-    told = "Slices through the largest area of the label. R, L, A, P, S, I: the patient's right, left, ..."
+    told = (
+        "Slices through the largest area of the label, cut around it. Letters: the patient's right (R), "
+        "left (L), front (A), back (P), head (S), feet (I)."
+    )
     return join([tag("div", keys, class_="legend"), tag("p", told, class_="quiet")])
 
 
@@ -226,7 +237,9 @@ def strip(values: Sequence[tuple[str, float]], median: float | None) -> Markup:
 
 def _card(name: str, statistic: Statistic, digits: int, unit: str = "") -> Markup:
     value = " ".join(filter(None, (number(statistic.mean, digits), unit)))
-    detail = f"± {number(statistic.sd, digits)}, {statistic.cases} cases"
+    detail = (
+        f"± {number(statistic.sd, digits)}, {statistic.cases} cases" if statistic.cases > 1 else "one case"
+    )
     if statistic.undefined:
         detail += f" (not defined in {statistic.undefined})"
     return card(name, value, detail)

@@ -10,12 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR, SERIES_COLOURS
 
 Curve = tuple[np.ndarray, np.ndarray]
 
-_BRANCHES = ("vit", "unetrpp")
+_BRANCHES = {"vit": "ViT", "unetrpp": "UNETR++"}
 _MOST_POINTS = 300
 
 
@@ -41,14 +42,14 @@ def group_curves(curves: Mapping[tuple[str, str], Curve]) -> dict[str, dict[str,
 def _panel_and_series(name: str) -> tuple[str, str]:
     parts = [part for part in name.split("/") if part] or [name]
     if len(parts) == 1:
-        for branch in _BRANCHES:
+        for branch, told in _BRANCHES.items():
             if name.startswith(branch + "_"):
-                return name[len(branch) + 1 :], branch
+                return name[len(branch) + 1 :], told
             if name.endswith("_" + branch):
-                return name[: -len(branch) - 1], branch
+                return name[: -len(branch) - 1], told
         return name, ""
     others = [part for part in parts if part not in _BRANCHES] or parts
-    return others[0], " ".join(part for part in parts if part != others[0])
+    return others[0], " ".join(_BRANCHES.get(part, part) for part in parts if part != others[0])
 
 
 def _named(members: Mapping[tuple[str, str], Curve]) -> dict[str, Curve]:
@@ -56,7 +57,11 @@ def _named(members: Mapping[tuple[str, str], Curve]) -> dict[str, Curve]:
     several_phases = len({phase for _, phase in members}) > 1
     named = {}
     for (series, phase), curve in members.items():
-        named[" ".join(filter(None, (series, phase if several_phases or not series else "")))] = curve
+        if several_phases:
+            name = f"{series} {phase}".strip()
+        else:
+            name = series or ("mean" if len(members) > 1 else "")
+        named[name] = curve
     return named
 
 
@@ -150,7 +155,7 @@ def slice_picture(
     window: tuple[float, float] = (0.0, 1.0),
     labels: Sequence[np.ndarray] = (),
     predictions: Sequence[np.ndarray] = (),
-    longest_inches: float = 3.6,
+    height_inches: float = 3.0,
 ) -> bytes:
     """A slice in its true proportions with contours of label (full line) and prediction (dashed), as PNG.
 
@@ -161,13 +166,13 @@ def slice_picture(
         window: intensities shown black and white.
         labels: one (X, Y) bool mask per structure.
         predictions: the same.
-        longest_inches: of the longer side.
+        height_inches: of the picture; one that gets very wide is made lower.
     """
     shape = grey.shape if grey is not None else (labels or predictions)[0].shape
     size = np.array(shape) * spacing
-    figure = Figure(
-        figsize=tuple(np.maximum(size / size.max(), 0.2) * longest_inches), dpi=120, facecolor="black"
-    )
+    aspect = np.clip(size[0] / size[1], 0.2, 5.0)
+    height = min(height_inches, 2.5 * height_inches / aspect)
+    figure = Figure(figsize=(aspect * height, height), dpi=120, facecolor="black")
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -182,7 +187,8 @@ def slice_picture(
     places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.02), (0.5, 0.98))
     aligned = (("left", "center"), ("right", "center"), ("center", "bottom"), ("center", "top"))
     for letter, (x, y), (across, up) in zip(ends, places, aligned, strict=True):
-        axes.text(x, y, letter, color="white", fontsize=9, ha=across, va=up, transform=axes.transAxes)
+        text = axes.text(x, y, letter, color="white", fontsize=9, ha=across, va=up, transform=axes.transAxes)
+        text.set_path_effects([withStroke(linewidth=2, foreground="black")])
     return _saved(figure, "png")
 
 

@@ -37,15 +37,16 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { background: var(--soft); text-align: right; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; overflow-wrap: normal; }
-td.long { white-space: normal; min-width: 16rem; text-align: left; }
-td.name > span { display: inline-block; white-space: normal; max-width: 16rem; overflow-wrap: anywhere; }
+td.long { white-space: normal; min-width: 9rem; text-align: left; }
+td.name > span { display: block; white-space: normal; width: max-content; max-width: 16rem;
+  overflow-wrap: anywhere; }
 .tall { max-height: 34rem; overflow-y: auto; }
 .tall th { position: sticky; top: 0; z-index: 1; }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .6rem 0; }
 nav a { color: #0072B2; }
 tr.bad td:first-child { box-shadow: inset 4px 0 #D55E00; }
-.pictures, .curves, .previews { display: grid; gap: .5rem; align-items: start; }
-.pictures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
+.pictures { display: flex; flex-wrap: wrap; gap: .5rem; }
+.curves, .previews { display: grid; gap: .5rem; align-items: start; }
 .curves { grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 .previews { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); max-width: 60rem; }
 figure { margin: 0; }
@@ -55,9 +56,10 @@ figcaption { font-size: .85rem; color: var(--quiet); }
 .legend i { display: inline-block; width: 2rem; height: 0; border-top: 3px solid; vertical-align: middle;
   margin-right: .4rem; }
 .legend i.dashed { border-top-style: dashed; }
-.key { background: #30363d; color: #fff; display: inline-flex; border-radius: .3rem; padding: .2rem .7rem; }
+.key { background: #30363d; color: #fff; display: inline-flex; align-items: center;
+  border-radius: .3rem; padding: .2rem .7rem; }
 details > summary { cursor: pointer; }
-svg.strip { display: block; min-width: 9rem; width: 14rem; height: 1.6rem; }
+svg.strip { display: block; min-width: 9rem; width: 10rem; height: 1.6rem; }
 @media print {
   .tall { max-height: none; }
   nav { display: none; }
@@ -125,7 +127,9 @@ def row(*cells: object, class_: str | None = None) -> Markup:
     return tag("tr", ready, class_=class_)
 
 
-def picture(data: bytes, alt: str, caption: object = None, *, kind: str = "png") -> Markup:
+def picture(
+    data: bytes, alt: str, caption: object = None, *, kind: str = "png", aspect: float | None = None
+) -> Markup:
     """A figure with the picture inside the page.
 
     Args:
@@ -133,10 +137,15 @@ def picture(data: bytes, alt: str, caption: object = None, *, kind: str = "png")
         alt: what it shows, for those who do not see it.
         caption: text or `Markup` under it.
         kind: "png" or "svg".
+        aspect: width by height; pictures in one row that have it get the same height.
     """
     mime = {"png": "image/png", "svg": "image/svg+xml"}[kind]
     source = f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
-    return tag("figure", tag("img", src=source, alt=alt), tag("figcaption", caption) if caption else None)
+    style = None
+    if aspect is not None:
+        style = f"flex:{aspect:.3f} 1 {11 * aspect:.2f}rem;max-width:{24 * aspect:.2f}rem"
+    caption = tag("figcaption", caption) if caption else None
+    return tag("figure", tag("img", src=source, alt=alt), caption, style=style)
 
 
 def notice(sentences: list[str]) -> Markup | None:

@@ -90,7 +90,8 @@ def case_pictures(scene: Scene, values: Sequence[int], case: str) -> list[Markup
             predictions=[cut.of(scene.prediction) == value for value in values],
         )
         alt = f"{case}: {plane} slice {index} with contours of label and prediction"
-        figures.append(picture(data, alt, f"{plane}, slice {index + 1} of {shown.shape[axis]}"))
+        caption = f"{plane}, slice {index + 1} of {shown.shape[axis]}"
+        figures.append(picture(data, alt, caption, aspect=cut.aspect(scene.spacing)))
     return figures
 
 
@@ -108,7 +109,11 @@ def preview_pictures(preview: Preview) -> list[Markup]:
     reference = next(iter(volumes.values()))
     window = _window(reference.array)
     return [
-        tag("div", _middle_slices(volume, window, _PREVIEW_NAMES[kind], preview.step))
+        tag(
+            "div",
+            tag("p", _PREVIEW_NAMES[kind]),
+            _middle_slices(volume, window, _PREVIEW_NAMES[kind], preview.step),
+        )
         for kind, volume in volumes.items()
     ]
 
@@ -119,8 +124,8 @@ def _middle_slices(volume: Volume, window: tuple[float, float], name: str, step:
     figures = []
     for axis, plane, ends in _PLANES:
         cut = _Cut(axis, array.shape[axis] // 2, whole)
-        data = slice_picture(cut.of(array), cut.spacing(spacing), ends, window=window, longest_inches=2.0)
-        figures.append(picture(data, f"{name}, step {step}, {plane}", name if axis == 2 else None))
+        data = slice_picture(cut.of(array), cut.spacing(spacing), ends, window=window, height_inches=2.0)
+        figures.append(picture(data, f"{name}, step {step}, {plane}"))
     return figures
 
 
@@ -138,6 +143,12 @@ class _Cut:
 
     def spacing(self, spacing: tuple[float, float, float]) -> tuple[float, float]:
         return tuple(s for a, s in enumerate(spacing) if a != self.axis)
+
+    def aspect(self, spacing: tuple[float, float, float]) -> float:
+        """Width by height in mm."""
+        sides = ((side.stop - side.start) * s for side, s in zip(self.box, spacing, strict=True))
+        width, height = (side for a, side in enumerate(sides) if a != self.axis)
+        return min(5.0, max(0.2, width / height))
 
 
 def _ras(volume: Volume) -> tuple[np.ndarray, tuple[float, float, float]]:

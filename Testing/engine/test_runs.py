@@ -1,0 +1,532 @@
+"""A run folder survives kills, damage, second writers and full disks, and goes on exactly where it was."""
+
+# ruff: noqa: NPY002 (the global generators are what is tested)
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from topomae import checkpoints, locks
+from topomae.errors import RunError
+from topomae.events import Events
+from topomae.files import atomic_path, write_json_atomic
+from topomae.locks import Lock, Owner, process_started, read_owner
+from topomae.runs import Run, rng_state, run_status, set_rng_state
+
+STEPS = 120
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
+
+
+class Recorder:
+    """A sink that keeps events."""
+
+    def __init__(self):
+        self.events = []
+
+    def write(self, event):
+        self.events.append(event)
+
+    def close(self):
+        pass
+
+    def of(self, kind):
+        return [event for event in self.events if event["event"] == kind]
+
+
+def open_run(folder, kind="pretrain", settings=None, events=None, **more):
+    return Run.open(folder, kind, settings or {}, events, tensorboard=False, **more)
+
+
+def train(folder, steps=STEPS, pause=0.0):
+    """A small training whose every step depends on all before it and on all random generators."""
+    with open_run(folder, settings={"steps": steps}) as run:
+        random.seed(1), np.random.seed(2), torch.manual_seed(3)
+        state = run.load_checkpoint() or {"step": 0, "weights": torch.zeros(2000), "best": 1e9}
+        if "rng" in state:
+            set_rng_state(state["rng"])
+        weights, best = state["weights"], state["best"]
+        for step in run.events.track(range(state["step"] + 1, steps + 1), "train", done=state["step"]):
+            weights = 0.9 * weights + torch.rand(2000) * random.random() + float(np.random.rand())
+            loss = float(weights.std())
+            run.log_metrics(step, "train", {"loss": loss, "nothing": float("nan")})
+            if loss < best:
+                best = loss
+                run.save_checkpoint({"weights": weights}, "best", step=step)
+            stop = run.stop_requested()
+            if step % 3 == 0 or stop or step == steps:
+                run.save_checkpoint(
+                    {"step": step, "weights": weights, "best": best, "rng": rng_state()}, step=step
+                )
+            if stop:
+                return
+            time.sleep(pause)
+
+
+def what_remains(folder):
+    """All of a run that must not depend on how often it was interrupted."""
+    last, best = (
+        checkpoints.Checkpoints(folder / "checkpoints").load(name, pytest.fail) for name in ("last", "best")
+    )
+    metrics = (folder / "metrics.csv").read_bytes()
+    return (
+        metrics,
+        last[1],
+        last[0]["weights"].numpy().tobytes(),
+        best[1],
+        best[0]["weights"].numpy().tobytes(),
+    )
+
+
+def wait_for_owner(folder, child):
+    while (owner := read_owner(folder / "lock")) is None or owner.pid != child.pid:
+        assert child.is_alive()
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes fast where forking from a clean server is possible, and anyhow elsewhere."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "topomae.runs"])
+    return context
+
+
+@pytest.fixture
+def a_folder(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def recorder():
+    return Recorder()
+
+
+# --- kills, resuming -------------------------------------------------------------------------------------
+
+
+def test_twenty_kills_at_random_moments_neither_damage_nor_change_a_run(processes, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    train(undisturbed)
+    moments, progress = random.Random(0), []
+    for _ in range(20):
+        child = processes.Process(target=train, args=(killed, 10**6))
+        child.start()
+        wait_for_owner(killed, child)
+        time.sleep(moments.uniform(0.0, 0.15))
+        assert child.is_alive()
+        child.kill()
+        child.join()
+        found = checkpoints.Checkpoints(killed / "checkpoints").load("last", pytest.fail)
+        progress.append(found[1] if found else 0)
+        whole_lines = (killed / "events.jsonl").read_bytes().split(b"\n")[:-1]
+        assert all(json.loads(line)["event"] for line in whole_lines)
+    assert progress == sorted(progress), "a kill never loses a checkpoint"
+    assert progress[-1] > 20
+
+    # The same settings as the undisturbed run from here on; more steps than the kills allowed.
+    steps = progress[-1] + 40
+    settings = json.loads((killed / "settings.json").read_text())
+    write_json_atomic(killed / "settings.json", {**settings, "settings": {"steps": steps}})
+    train(killed, steps)
+    train(tmp_path / "as_long", steps)
+    assert what_remains(killed) == what_remains(tmp_path / "as_long")
+    assert not list(killed.rglob(".tmp-*"))
+    assert sorted(path.name for path in killed.iterdir()) == sorted(
+        path.name for path in undisturbed.iterdir()
+    )
+
+
+def test_a_run_stopped_by_a_file_resumes_to_the_same_result(processes, tmp_path):
+    train(tmp_path / "undisturbed", 50)
+    stopped = tmp_path / "stopped"
+    child = processes.Process(target=train, args=(stopped, 50, 0.05))
+    child.start()
+    wait_for_owner(stopped, child)
+    time.sleep(0.2)
+    (stopped / "stop").touch()
+    child.join(20)
+    assert child.exitcode == 0
+    assert run_status(stopped).status == "stopped"
+    assert not (stopped / "stop").exists()
+    assert 0 < run_status(stopped).step < 50
+    train(stopped, 50)
+    assert run_status(stopped).status == "ok"
+    assert what_remains(stopped) == what_remains(tmp_path / "undisturbed")
+
+
+def test_resuming_drops_torn_lines_and_rows_after_the_checkpoint(a_folder):
+    with open_run(a_folder) as run:
+        for step in (1, 2, 3, 4):
+            run.log_metrics(step, "a, b", {"loss": step / 10, "hop": float("inf")})
+            if step == 2:
+                run.save_checkpoint({"step": 2}, step=2)
+        run._stop.honoured = True
+    with open(a_folder / "metrics.csv", "ab") as file:
+        file.write(b'5,"a, b",lo')
+    with open(a_folder / "events.jsonl", "ab") as file:
+        file.write(b'{"event": "metr')
+    with open_run(a_folder) as run:
+        assert run.resuming
+        assert (a_folder / "metrics.csv").read_text().endswith('4,"a, b",hop,inf\n')
+        assert run.load_checkpoint() == {"step": 2}
+        rows = ["step,phase,name,value", '1,"a, b",loss,0.1', '1,"a, b",hop,inf', '2,"a, b",loss,0.2']
+        assert (a_folder / "metrics.csv").read_text().split("\n") == [*rows, '2,"a, b",hop,inf', ""]
+    assert [json.loads(line)["event"] for line in (a_folder / "events.jsonl").read_text().splitlines()][
+        -2:
+    ] == [
+        "start",
+        "end",
+    ]
+
+
+def test_the_best_model_of_dropped_steps_gives_way_to_the_one_before(a_folder):
+    with open_run(a_folder) as run:
+        run.save_checkpoint({"at": 1}, "best", step=1)
+        run.save_checkpoint({"at": 2}, "last", step=2)
+        run.save_checkpoint({"at": 3}, "best", step=3)
+        run.save_checkpoint({"at": 5}, "best", step=5)
+        run._stop.honoured = True
+    with open_run(a_folder) as run:
+        assert run.load_checkpoint("best") == {"at": 5}
+        assert run.load_checkpoint() == {"at": 2}
+        assert run.load_checkpoint("best") == {"at": 1}
+
+
+# --- damage ----------------------------------------------------------------------------------------------
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [flip_a_byte, cut_in_half])
+def test_a_damaged_checkpoint_is_said_to_be_so_and_the_one_before_is_used(a_folder, recorder, damage):
+    with open_run(a_folder) as run:
+        for step in (1, 2, 3):
+            run.log_metrics(step, "train", {"loss": 1.0})
+            newest = run.save_checkpoint({"step": step, "weights": torch.arange(100.0)}, step=step)
+        run._stop.honoured = True
+    assert len(list(newest.parent.iterdir())) == 2
+    damage(newest)
+    with open_run(a_folder, events=Events(recorder)) as run:
+        assert run.load_checkpoint()["step"] == 2
+        run._stop.honoured = True
+    assert newest.name in recorder.of("warning")[0]["message"]
+    assert (a_folder / "metrics.csv").read_text().splitlines()[-1].startswith("2,")
+
+    damage(run.checkpoints.of("last")[0].path)
+    for _ in range(2):  # asked again, it must not begin from nothing behind the user's back
+        with pytest.raises(RunError, match="damaged"), open_run(a_folder) as run:
+            run.load_checkpoint()
+
+
+def test_code_hidden_in_a_checkpoint_is_not_run(a_folder, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    with open_run(a_folder) as run:
+        path = run.save_checkpoint({"step": 1}, step=1)
+        torch.save({"step": Evil()}, path)
+        checksum = checkpoints.hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        path.rename(path.with_name(f"last-00000009-{checksum}.pt"))
+        with pytest.raises(RunError, match="cannot read"):
+            run.load_checkpoint()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_state_that_could_not_be_loaded_again_is_refused_by_name(a_folder):
+    with open_run(a_folder) as run, pytest.raises(TypeError, match=r"state\['a'\]\[1\] is a float64"):
+        run.save_checkpoint({"a": [1, np.float64(2)]}, step=1)
+    module, optimizer = torch.nn.Linear(2, 2), None
+    optimizer = torch.optim.AdamW(module.parameters())
+    module(torch.ones(1, 2)).sum().backward(), optimizer.step()
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+    with open_run(a_folder, extend=True) as run:
+        run.save_checkpoint(state, step=1)
+        torch.testing.assert_close(run.load_checkpoint()["optimizer"], state["optimizer"])
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(a_folder, monkeypatch):
+    class FullDisk(checkpoints._HashingWriter):
+        def write(self, data):
+            self.error = OSError(errno.ENOSPC, "No space left on device")
+            raise self.error
+
+    with open_run(a_folder) as run:
+        run.save_checkpoint({"step": 1}, step=1)
+        with (
+            monkeypatch.context() as patched,
+            pytest.raises(RunError, match=r"No space left.*Free some space"),
+        ):
+            patched.setattr(checkpoints, "_HashingWriter", FullDisk)
+            run.save_checkpoint({"step": 2}, step=2)
+        assert run.load_checkpoint() == {"step": 1}
+    assert not list(a_folder.rglob(".tmp-*"))
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "case.01.nii.gz"
+    target.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_text("new")
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="JSON"):
+        write_json_atomic(target, {"loss": float("nan")})
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(target, "old")]
+
+
+@posix
+@pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused_in_one_sentence(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="cannot write: Permission denied"):
+        open_run(tmp_path / "run")
+
+
+# --- one writer ------------------------------------------------------------------------------------------
+
+
+def test_a_second_writer_is_told_who_works_there(a_folder, processes):
+    child = processes.Process(target=train, args=(a_folder, 10**6))
+    child.start()
+    wait_for_owner(a_folder, child)
+    with pytest.raises(RunError, match=f"in use by process {child.pid}"):
+        open_run(a_folder, settings={"steps": 10**6})
+    child.kill()
+    child.join()
+    with (
+        open_run(a_folder, settings={"steps": 10**6}),
+        pytest.raises(RunError, match=f"in use by process {os.getpid()}"),
+    ):
+        open_run(a_folder, settings={"steps": 10**6})
+
+
+def claim(path, start, claimed):
+    start.wait()
+    with suppress(RunError):
+        Lock(path)
+        claimed.put(os.getpid())
+    start.wait()  # all stay alive until all have tried
+
+
+def test_of_many_that_find_the_same_dead_owner_one_gets_the_lock(processes, tmp_path):
+    for attempt in range(4):
+        path = tmp_path / f"lock{attempt}"
+        path.write_text(
+            json.dumps({"pid": 2**30, "started": "long ago", "host": Owner.me().host, "token": "x"})
+        )
+        start, claimed = processes.Barrier(6), processes.SimpleQueue()
+        children = [processes.Process(target=claim, args=(path, start, claimed)) for _ in range(6)]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        winner = claimed.get()
+        assert claimed.empty()
+        assert read_owner(path).pid == winner
+
+
+@posix
+def test_a_lock_is_stale_when_its_process_is_dead_or_another_one(tmp_path):
+    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path, me = tmp_path / "lock", Owner.me()
+
+    def left_by(pid, started, host=me.host):
+        path.write_text(json.dumps({"pid": pid, "started": started, "host": host, "token": "x"}))
+
+    left_by(sleeper.pid, process_started(sleeper.pid))
+    with pytest.raises(RunError, match=f"in use by process {sleeper.pid}"):
+        Lock(path)
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, but not yet taken notice of
+    Lock(path).release()
+    left_by(sleeper.pid, "whenever")
+    sleeper.communicate()
+    Lock(path).release()
+    left_by(me.pid, "before the last restart")
+    Lock(path).release()
+    path.write_bytes(b'{"pid": 1')
+    Lock(path).release()
+    left_by(1, "whenever", host="elsewhere")
+    with pytest.raises(RunError, match=r"process 1 on elsewhere.*delete the file lock"):
+        Lock(path)
+
+
+@posix
+def test_the_portable_way_to_see_a_process_agrees_with_the_one_of_linux():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = locks._started_by_ps(child.pid)
+    if started == "":
+        pytest.skip("no ps here")
+    assert started == locks._started_by_ps(child.pid) and process_started(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert locks._started_by_ps(child.pid) is None and process_started(child.pid) is None
+    child.communicate()
+    assert locks._started_by_ps(child.pid) is None and process_started(child.pid) is None
+
+
+def test_nothing_is_saved_by_one_who_lost_the_folder(a_folder):
+    with pytest.raises(RunError, match="taken over"), open_run(a_folder) as run:
+        run.save_checkpoint({"step": 1}, step=1)
+        (a_folder / "lock").unlink()
+        other = Lock(a_folder / "lock")
+        run.save_checkpoint({"step": 2}, step=2)
+    assert [checkpoint.step for checkpoint in run.checkpoints.of("last")] == [1]
+    assert other.held, "the loser leaves the winner's lock alone"
+
+
+# --- what a folder holds ---------------------------------------------------------------------------------
+
+
+def test_other_settings_are_refused_by_name(a_folder):
+    settings = {"size": "small", "weights": {"topology": 0.5, "spatial": 0.1}, "crop": (1, 2), "steps": 5}
+    with pytest.raises(ZeroDivisionError), open_run(a_folder, settings=settings):
+        1 / 0  # noqa: B018
+    with open_run(a_folder, settings=settings) as run:
+        run._stop.honoured = True
+    other = {
+        "size": "small",
+        "weights": {"topology": 0.0, "spatial": 0.1},
+        "crop": (1, 3),
+        "device": "cpu",
+        "steps": 5,
+    }
+    with pytest.raises(RunError) as refused:
+        open_run(a_folder, settings=other)
+    assert "crop = [1, 2] (now [1, 3])" in str(refused.value)
+    assert "device = nothing (now cpu)" in str(refused.value)
+    assert "weights.topology = 0.5 (now 0.0)" in str(refused.value)
+    assert "spatial" not in str(refused.value)
+    with open_run(a_folder, settings=other, changeable={"crop", "device", "weights.topology"}):
+        pass
+    with pytest.raises(RunError, match="finished"):
+        open_run(a_folder, settings=other)
+    with open_run(a_folder, settings={**other, "steps": 9}, changeable={"steps"}, extend=True) as run:
+        assert run.resuming
+    with pytest.raises(RunError, match="holds a pretrain run, not a finetune run"):
+        open_run(a_folder, kind="finetune")
+    assert not (a_folder / "lock").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "plan.json").write_text("{}")
+    (tmp_path / "thesis.docx").write_text("years of work")
+    with pytest.raises(RunError, match=r"thesis\.docx"):
+        open_run(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "thesis.docx"]
+    (tmp_path / "thesis.docx").unlink()
+    with open_run(tmp_path) as run:
+        assert not run.resuming
+        with pytest.raises(RunError, match="outside"):
+            run.write_text("../elsewhere.txt", "")
+    (tmp_path / "settings.json").write_text('{"format": 1, "kind"')
+    with pytest.raises(RunError, match=r"settings\.json"):
+        open_run(tmp_path)
+
+
+def test_the_story_of_a_run_is_told_to_the_user_and_to_its_folder(a_folder, recorder):
+    with pytest.raises(RunError), open_run(a_folder, events=Events(recorder), device="cpu") as run:
+        run.log_metrics(1, "train", {"loss": torch.tensor(float("nan"))})
+        run.save_checkpoint({"step": 1}, step=1)
+        assert (run_status(a_folder).status, run_status(a_folder).step) == ("running", 1)
+        raise RunError("went wrong", hint="Do it right.", case="c7")
+    stored = [json.loads(line) for line in (a_folder / "events.jsonl").read_text().splitlines()]
+    assert stored == recorder.events
+    assert [event["event"] for event in stored] == ["start", "metric", "checkpoint", "error", "end"]
+    start, metric, checkpoint, error, end = stored
+    assert (start["pid"], start["device"], start["resuming"]) == (os.getpid(), "cpu", False)
+    assert metric["values"] == {"loss": None}
+    assert Path(checkpoint["path"]).is_file()
+    assert (error["error"], error["hint"], error["case"]) == ("RunError", "Do it right.", "c7")
+    assert (end["status"], end["step"]) == ("failed", 1)
+    assert run_status(a_folder).status == "failed"
+
+
+def test_tensorboard_shows_the_curves_of_a_resumed_run_once(a_folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first in (1, 3):
+        with Run.open(a_folder, "pretrain", {}) as run:
+            run.load_checkpoint()
+            for step in range(first, first + 4):
+                run.log_metrics(step, "train", {"loss": first + step / 8})
+                if step == 2:
+                    run.save_checkpoint({}, step=2)
+            run._stop.honoured = True
+    log = EventAccumulator(str(a_folder / "tensorboard"))
+    log.Reload()
+    assert [(e.step, e.value) for e in log.Scalars("train/loss")] == [
+        (step, (1 if step < 3 else 3) + step / 8) for step in range(1, 7)
+    ]
+
+
+# --- stopping --------------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop_and_a_second_ctrl_c_stops_at_once(a_folder, number):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with open_run(a_folder) as run:
+            assert not run.stop_requested()
+            os.kill(os.getpid(), number)
+            assert run.stop_requested() and run.stopped
+        assert run_status(a_folder).status == "stopped"
+        if number == signal.SIGINT:
+            with pytest.raises(KeyboardInterrupt), open_run(a_folder):
+                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), number)
+                time.sleep(1)
+            assert run_status(a_folder).status == "stopped"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_stop_file_meant_for_an_earlier_process_is_not_obeyed(a_folder):
+    a_folder.mkdir()
+    (a_folder / "stop").touch()
+    os.utime(a_folder / "stop", (time.time() - 3600,) * 2)
+    with open_run(a_folder) as run:
+        assert not run.stop_requested()
+        (a_folder / "stop").touch()
+        assert run.stop_requested()
+
+
+def test_random_numbers_go_on_as_if_nothing_had_happened(a_folder):
+    def draw():
+        return random.gauss(0, 1), np.random.randn(), float(torch.randn(())), random.random()
+
+    draw()  # leaves half of a pair of normal numbers behind in each generator
+    with open_run(a_folder) as run:
+        run.save_checkpoint(rng_state(), step=0)
+        expected = [draw() for _ in range(5)]
+        random.seed(0), np.random.seed(0), torch.manual_seed(0)
+        set_rng_state(run.load_checkpoint())
+        assert [draw() for _ in range(5)] == expected

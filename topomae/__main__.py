@@ -1,0 +1,5 @@
+"""`python -m topomae` is the command `topomae`."""
+
+from topomae.cli import main
+
+main()

@@ -1,0 +1,354 @@
+"""The command line. Every command is a thin shell around the function of the same name in `topomae`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import topomae
+from topomae.config import FinetuneSettings, PretrainSettings, Settings, settings_from, split_assignments
+from topomae.errors import TopoMAEError
+from topomae.events import Events
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    help="""Train a segmentation model on **your own** volumes, with labels for a handful of them.
+
+A typical course, for a folder DATA with images and a few label maps:
+
+    topomae pretrain --data DATA --run runs/pretrain
+
+    topomae finetune --data DATA --run runs/finetune --init runs/pretrain
+
+    topomae segment --model runs/finetune --input NEW_SCANS --output predictions
+
+    topomae evaluate --predictions predictions --labels DATA --output evaluation
+
+    topomae report --finetune runs/finetune --evaluation evaluation --output report.html
+
+No data at hand? `topomae demo` makes phantom volumes and runs all of this on them.
+""",
+)
+
+
+class EventsTo(str, Enum):
+    """Where events go."""
+
+    auto = "auto"
+    json = "json"
+    none = "none"
+
+
+class DeviceName(str, Enum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Size(str, Enum):
+    """Network size."""
+
+    small = "small"
+    base = "base"
+
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of the data set: a Medical Segmentation Decathlon or nnU-Net folder with dataset.json, "
+        "imagesTr/ and labelsTr/, images/ and labels/, or just images.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[
+    Path, typer.Option(help="Folder of the run. Give it again to go on after a stop.", show_default=False)
+]
+DeviceOption = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+EventsOption = Annotated[
+    EventsTo, typer.Option("--events", help="auto: for people. json: one JSON object per line, for programs.")
+]
+Modality = Annotated[
+    list[str] | None,
+    typer.Option(help="Name of an image channel, in order; CT means Hounsfield units. Repeat for more channels."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting or a field of the plan. Repeat for more."),
+]
+
+
+@app.command()
+def plan(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="File to write the plan to, to be edited.")] = None,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Look at a data set and say how it would be trained on, and why.
+
+    Every image is read and checked; nothing is trained. A plan written into a run folder is used by that run:
+
+        topomae plan --data DATA --output runs/pretrain/plan.json
+
+        topomae plan --data DATA --size base --set spacing=1,1,3
+    """
+    with _told(events) as to:
+        topomae.plan(
+            data,
+            output=output,
+            size=size.value,
+            device=device.value,
+            overrides=_plan_fields(split_assignments(assignments or ())),
+            modalities=modality,
+            events=to,
+        )
+
+
+@app.command(epilog=f"Settings for --set: {', '.join(PretrainSettings.model_fields)}.")
+def pretrain(
+    data: Data,
+    run: RunFolder,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Pre-train on volumes without looking at labels.
+
+    A masked autoencoder (ViT) and UNETR++ are trained together to fill in hidden blocks, to keep the
+    topology of the image, and to tell where in the volume a crop lies. Stop with Ctrl+C and start the same
+    command again to go on.
+
+        topomae pretrain --data DATA --run runs/pretrain
+
+        topomae pretrain --data DATA --run runs/pretrain --set steps=5000 --set topology_weight=0.1
+    """
+    with _told(events) as to:
+        settings, fields = _settings(PretrainSettings, assignments, seed)
+        topomae.pretrain(
+            data,
+            run,
+            size=size.value,
+            device=device.value,
+            settings=settings,
+            plan=fields,
+            modalities=modality,
+            events=to,
+        )
+
+
+@app.command(epilog=f"Settings for --set: {', '.join(FinetuneSettings.model_fields)}.")
+def finetune(
+    data: Data,
+    run: RunFolder,
+    init: Annotated[
+        str, typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False)
+    ],
+    size: Annotated[Size | None, typer.Option(help="small or base; by default that of --init.")] = None,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Train a segmentation model on the labelled cases.
+
+    The run folder then holds the model in `model/`. Stop with Ctrl+C and start the same command again to go on.
+
+        topomae finetune --data DATA --run runs/finetune --init runs/pretrain
+
+        topomae finetune --data DATA --run runs/baseline --init scratch --set architecture=unetrpp
+    """
+    with _told(events) as to:
+        settings, fields = _settings(FinetuneSettings, assignments, seed)
+        topomae.finetune(
+            data,
+            run,
+            init=init,
+            size=size.value if size else None,
+            device=device.value,
+            settings=settings,
+            plan=fields,
+            modalities=modality,
+            events=to,
+        )
+
+
+@app.command()
+def segment(
+    model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
+    input: Annotated[
+        list[Path],
+        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option(help="Label map to write, or folder for several.", show_default=False)],
+    device: DeviceOption = DeviceName.auto,
+    mirror: Annotated[bool, typer.Option(help="Average over mirrored views: a little better, slower.")] = False,
+    probabilities: Annotated[bool, typer.Option(help="Also write the probability of every label.")] = False,
+    overlap: Annotated[float, typer.Option(help="Overlap of neighbouring windows.", min=0, max=0.9)] = 0.5,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Segment volumes. The label maps have the geometry of their inputs.
+
+        topomae segment --model runs/finetune --input scan.nii.gz --output scan_seg.nii.gz
+
+        topomae segment --model runs/finetune --input SCANS --output predictions
+    """
+    with _told(events) as to:
+        topomae.segment(
+            model,
+            input[0] if len(input) == 1 else input,
+            output,
+            device=device.value,
+            mirror=mirror,
+            probabilities=probabilities,
+            overlap=overlap,
+            events=to,
+        )
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Option(help="Label map, or folder of label maps.", show_default=False)],
+    labels: Annotated[
+        Path, typer.Option(help="True label map, folder of them, or data set folder.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.csv and summary.json.", show_default=False)],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, for pictures.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Tolerance of surface Dice in mm.")] = 1.0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Compare predictions with true labels: Dice, surface distances in mm, volumes, Betti numbers.
+
+        topomae evaluate --predictions predictions --labels DATA --output evaluation
+    """
+    with _told(events) as to:
+        result = topomae.evaluate(
+            predictions, labels, output, images=images, surface_tolerance_mm=tolerance, events=to
+        )
+        if events is EventsTo.auto:
+            from topomae.console import print_evaluation
+
+            print_evaluation(result)
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Option(help="HTML file to write, or folder for report.html.", show_default=False)],
+    pretrain: Annotated[Path | None, typer.Option(help="Run folder of a pre-training.")] = None,
+    finetune: Annotated[Path | None, typer.Option(help="Run folder of a fine-tuning.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Folder that evaluate wrote to.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "TopoMAE report",
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Write one self-contained HTML page: numbers, curves, previews and pictures, worst cases first.
+
+        topomae report --finetune runs/finetune --evaluation evaluation --output report.html
+    """
+    with _told(events):
+        path = topomae.write_report(
+            output, title=title, pretrain=pretrain, finetune=finetune, evaluation=evaluation
+        )
+        if events is EventsTo.auto:
+            print(f"Written: {path}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Run the same course on this data set instead of on phantoms.")
+    ] = None,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    pretrain_steps: Annotated[int | None, typer.Option(help="Steps of pre-training.", min=1)] = None,
+    finetune_steps: Annotated[int | None, typer.Option(help="Steps of fine-tuning.", min=1)] = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """See the whole course: plan, pre-train, fine-tune, segment, evaluate, report.
+
+    Without --data it makes phantom volumes (solid, hollow, ring and branching organs), of which only a few
+    are labelled; on two CPU cores that takes less than five minutes. Start it again to go on after a stop.
+
+        topomae demo
+
+        topomae demo --data DATA --output my_first_model
+    """
+    with _told(events) as to:
+        result = topomae.demo(
+            output,
+            data=data,
+            size=size.value,
+            device=device.value,
+            pretrain_steps=pretrain_steps,
+            finetune_steps=finetune_steps,
+            modalities=modality,
+            seed=seed,
+            events=to,
+        )
+        if result is not None and events is EventsTo.auto:
+            from topomae.console import print_evaluation
+
+            print_evaluation(result.evaluation)
+            print(f"Report: {result.report}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="topomae")
+
+
+@contextmanager
+def _told(how: EventsTo) -> Iterator[Events]:
+    """Events for a command; an error becomes one clear sentence and exit code 1."""
+    events = Events.to(how.value)
+    try:
+        yield events
+    except TopoMAEError as error:
+        events.error(error)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        events.close()
+
+
+def _settings(kind: type[Settings], assignments: list[str] | None, seed: int) -> tuple[Settings, dict]:
+    """Sort `--set` into settings of the run and fields of the plan."""
+    given = split_assignments(assignments or ())
+    of_plan = _plan_fields({name: value for name, value in given.items() if name not in kind.model_fields})
+    of_run = [f"{name}={value}" for name, value in given.items() if name not in of_plan]
+    return settings_from(kind, of_run, seed=seed), of_plan
+
+
+def _plan_fields(given: dict[str, str]) -> dict[str, object]:
+    """Fields of the plan among `key=value` pairs, lists split at commas. Unknown names are told by the caller."""
+    from topomae.data.plan import Plan
+
+    lists = ("spacing", "crop_size", "patch_size", "stem_stride", "mirror_axes")
+    fields = {name: value for name, value in given.items() if name in Plan.model_fields}
+    return {
+        name: [part for part in value.split(",") if part] if name in lists else value
+        for name, value in fields.items()
+    }

@@ -1,0 +1,112 @@
+"""The whole course in one call: plan, pre-train, fine-tune, segment, evaluate, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from topomae.config import FinetuneSettings, PretrainSettings
+from topomae.data.cases import Dataset
+from topomae.data.dataset import open_dataset
+from topomae.data.phantoms import make_phantoms
+from topomae.data.splits import split_dataset
+from topomae.evaluation import Evaluation, evaluate
+from topomae.events import Events
+from topomae.finetuning import finetune
+from topomae.inference import segment_cases
+from topomae.pretraining import pretrain
+from topomae.report import write_report
+from topomae.runs import finished
+
+PHANTOM_STEPS = {"pretrain": 120, "finetune": 400}  # under five minutes together on two CPU cores
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo leaves behind.
+
+    Attributes:
+        model: folder of the model. predictions: folder of the label maps of the held-out cases.
+        evaluation: their scores. report: the HTML page.
+    """
+
+    model: Path
+    predictions: Path
+    evaluation: Evaluation
+    report: Path
+
+
+def demo(
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    size: str = "small",
+    device: str = "auto",
+    pretrain_steps: int | None = None,
+    finetune_steps: int | None = None,
+    modalities: Iterable[str] | None = None,
+    seed: int = 0,
+    events: Events | None = None,
+) -> DemoResult | None:
+    """Run the whole course on a data set, or on phantoms made for the purpose.
+
+    What an earlier, interrupted call has finished is not done again.
+
+    Args:
+        output: folder for everything: `phantoms/`, `pretrain/`, `finetune/`, `predictions/`, `evaluation/`,
+            `report.html`.
+        data: folder of the data set; phantoms if None.
+        size: `small` or `base`. device: `auto`, `cpu` or `cuda`.
+        pretrain_steps: optimizer steps; None takes those of the phantoms, or the default of the size.
+        finetune_steps: the same for fine-tuning.
+        modalities: names of the image channels where the data set does not name them.
+        seed: of everything random.
+        events: told of everything that happens.
+    Returns:
+        The result; None if it was stopped on the way.
+    Raises:
+        TopoMAEError: something is wrong with the data, the settings or a folder.
+    """
+    events = events or Events()
+    output = Path(output)
+    phantoms = data is None
+    if phantoms:
+        events.emit("note", message="making phantom volumes")
+        data = make_phantoms(output / "phantoms", seed=seed)
+    runs = {"pretrain": output / "pretrain", "finetune": output / "finetune"}
+    steps = {
+        "pretrain": pretrain_steps or (PHANTOM_STEPS["pretrain"] if phantoms else None),
+        "finetune": finetune_steps or (PHANTOM_STEPS["finetune"] if phantoms else None),
+    }
+    common = {"device": device, "modalities": modalities, "events": events}
+    if not finished(runs["pretrain"]):
+        settings = PretrainSettings(seed=seed, steps=steps["pretrain"])
+        pretrain(data, runs["pretrain"], size=size, settings=settings, **common)
+        if not finished(runs["pretrain"]):
+            return None
+    if not finished(runs["finetune"]):
+        settings = FinetuneSettings(seed=seed, steps=steps["finetune"])
+        finetune(data, runs["finetune"], init=runs["pretrain"], settings=settings, **common)
+        if not finished(runs["finetune"]):
+            return None
+
+    dataset = open_dataset(data, modalities=modalities)
+    predictions = output / "predictions"
+    segment_cases(runs["finetune"], held_out(dataset, seed), predictions, device=device, events=events)
+    evaluation = evaluate(predictions, data, output / "evaluation", events=events)
+    report = write_report(
+        output,
+        title=f"TopoMAE demo: {dataset.name}",
+        pretrain=runs["pretrain"],
+        finetune=runs["finetune"],
+        evaluation=evaluation,
+    )
+    return DemoResult(runs["finetune"] / "model", predictions, evaluation, report)
+
+
+def held_out(dataset: Dataset, seed: int) -> list:
+    """The labelled test cases, or the validation cases where there are none."""
+    split = split_dataset(dataset, seed=seed)
+    cases = [dataset.case(name) for name in (split.test or split.val)]
+    return [case for case in cases if case.label is not None]

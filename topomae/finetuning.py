@@ -1,0 +1,337 @@
+"""Fine-tuning: a segmentation network from a few labelled volumes and, if there is one, a pre-training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.losses import DeepSupervisionLoss, DiceCELoss
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from topomae.config import STEPS, FinetuneSettings
+from topomae.data.cache import PreprocessedCases
+from topomae.data.cases import Case, Dataset
+from topomae.data.dataset import discover_labels, open_dataset
+from topomae.data.loading import FinetuningCrops, batches
+from topomae.data.plan import Plan
+from topomae.data.splits import split_dataset
+from topomae.errors import BadDataError, RunError
+from topomae.events import Events
+from topomae.initialization import Start, find_start, initialize
+from topomae.model_folder import save_model
+from topomae.networks.factory import NetworkSpec, build_segmenter
+from topomae.preparation import check_cases, settle_plan
+from topomae.runs import Run, rng_state, set_rng_state
+from topomae.sliding_window import predict_scores
+from topomae.training import (
+    Device,
+    LossGuard,
+    RunningMeans,
+    choose_device,
+    loading_workers,
+    make_fabric,
+    make_optimizer,
+    set_learning_rate,
+)
+
+LOG_EVERY = 10
+VALIDATIONS = 10  # in a run, unless validate_every says otherwise
+SUPERVISION = (4 / 7, 2 / 7, 1 / 7)  # weights of the three resolutions, as published for UNETR++
+
+
+def finetune(
+    data: str | Path,
+    run: str | Path,
+    *,
+    init: str | Path = "scratch",
+    size: str | None = None,
+    device: str = "auto",
+    settings: FinetuneSettings | None = None,
+    plan: dict | None = None,
+    modalities: Iterable[str] | None = None,
+    events: Events | None = None,
+) -> Path:
+    """Train a segmentation network on the labelled cases, or go on with a run that was stopped or killed.
+
+    Args:
+        data: folder of the data set.
+        run: run folder; holds everything the run writes, in the end `model/`.
+        init: a pre-training run, a model folder (to go on training it), or `scratch`.
+        size: `small` or `base`; that of `init` by default, else `small`.
+        device: `auto`, `cpu` or `cuda`.
+        settings: see `FinetuneSettings`.
+        plan: fields of the plan to set by hand, see `Plan`.
+        modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
+        events: told of everything that happens; silent by default.
+    Returns:
+        The model folder (it does not exist yet if the run was stopped before its end).
+    Raises:
+        TopoMAEError: bad data, settings, `init` or run folder; nothing has been trained then.
+    """
+    settings = settings or FinetuneSettings()
+    where = choose_device(device)
+    start = find_start(init, settings)
+    dataset = open_dataset(data, modalities=modalities)
+    overrides = dict(plan or {})
+    about = {
+        "data": str(Path(data).resolve()),
+        "init": str(init if start is None else start.folder),
+        "size": size,
+        "plan": {name: str(value) for name, value in overrides.items()},
+        **settings.model_dump(mode="json"),
+    }
+    with Run.open(
+        run, "finetune", about, events, changeable=("data", "init", "workers", "precision"), device=where.reason
+    ) as opened:
+        train, val = labelled_cases(dataset, settings)
+        reports = check_cases(dataset, [*train, *val], labels_needed=True, events=opened.events)
+        dataset = discover_labels(dataset, reports)
+        if not dataset.labels:
+            raise BadDataError("the label maps are all empty", hint="Label something first.", path=dataset.folder)
+        if start is not None:
+            start.write_plan(opened, dataset, size, overrides)
+        settled = settle_plan(
+            opened, dataset, reports, size=size or "small", device=where, overrides=overrides
+        )
+        Finetuning(opened, dataset, train, val, settled, settings, where, start).train()
+        return opened.path("model")
+
+
+def labelled_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[list[Case], list[Case]]:
+    """The labelled training cases (the first `settings.labelled` of them) and the validation cases.
+
+    Raises:
+        BadDataError: no training case has a label.
+    """
+    split = split_dataset(dataset, fold=settings.fold, folds=settings.folds, seed=settings.seed)
+    train = [case for name in split.train if (case := dataset.case(name)).label is not None]
+    val = [case for name in split.val if (case := dataset.case(name)).label is not None]
+    if not train:
+        raise BadDataError(
+            "no training case has a label map",
+            hint="Put label maps named like their images into labelsTr, or only pre-train on these volumes.",
+            path=dataset.folder,
+        )
+    if settings.labelled is not None:
+        if settings.labelled > len(train):
+            raise BadDataError(
+                f"labelled={settings.labelled} asks for more than the {len(train)} labelled training cases",
+                hint="Use fewer.",
+                path=dataset.folder,
+            )
+        train = train[: settings.labelled]
+    return train, val
+
+
+class Finetuning:
+    """The training loop and everything it keeps between steps."""
+
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        train: list[Case],
+        val: list[Case],
+        plan: Plan,
+        settings: FinetuneSettings,
+        device: Device,
+        start: Start | None,
+    ):
+        self.run, self.plan, self.settings, self.device = run, plan, settings, device
+        self.steps = settings.steps or STEPS["finetune"][plan.size]
+        self.validate_every = settings.validate_every or max(1, self.steps // VALIDATIONS)
+        self.spec = NetworkSpec(
+            architecture=settings.architecture,
+            size=plan.size,
+            in_channels=len(plan.modalities),
+            out_channels=len(plan.class_values),
+            crop_size=plan.crop_size,
+            patch_size=plan.patch_size,
+            stem_stride=plan.stem_stride,
+            fused_stages=settings.fused_stages,
+        )
+        folder = run.path("preprocessed")
+        self.train_cases = PreprocessedCases(folder, dataset, train, plan, with_label=True)
+        self.val_cases = PreprocessedCases(folder, dataset, val, plan, with_label=True)
+        self.fabric = make_fabric(device, settings.precision)
+        torch.manual_seed(settings.seed)
+        network = build_segmenter(self.spec)
+        taken = initialize(network, start, settings.initialization)
+        self.provenance = {"data": dataset.name, "init": taken, "cases": [case.name for case in train]}
+        network = network.to(memory_format=torch.channels_last_3d)
+        optimizer = make_optimizer(_parts(network, settings, start), settings)
+        self.network, self.optimizer = self.fabric.setup(network, optimizer)
+        average = get_ema_multi_avg_fn(settings.ema) if settings.ema else None
+        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None
+        self.loss = DeepSupervisionLoss(
+            DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True),
+            weights=list(SUPERVISION),
+        )
+        self.means = RunningMeans()
+        self.guard = LossGuard(run.events)
+        self.best = -1.0
+
+    def train(self) -> None:
+        """Run the steps that are left, then write the model folder."""
+        self._prepare_cases()
+        first_step = self._resume()
+        crops = FinetuningCrops(
+            self.train_cases,
+            self.plan,
+            seed=self.settings.seed,
+            foreground_fraction=self.settings.foreground_fraction,
+            augment=self.settings.augment,
+        )
+        stream = batches(
+            crops,
+            batch_size=self.plan.batch_size,
+            first_step=first_step,
+            last_step=self.steps,
+            workers=loading_workers(self.settings, self.device),
+            pin_memory=self.device.kind == "cuda",
+        )
+        progress = self.run.events.track(self.steps, "finetune", done=first_step)
+        for step in range(first_step, self.steps):
+            self._step(step, next(stream))
+            progress.advance()
+            done = step + 1
+            if done % LOG_EVERY == 0:
+                self.run.log_metrics(done, "finetune", self.means.take())
+            if len(self.val_cases) and (done % self.validate_every == 0 or done == self.steps):
+                self._validate(done)
+            stopping = self.run.stop_requested()
+            if done % self.settings.checkpoint_every == 0 or done == self.steps or stopping:
+                self._save(done)
+            if stopping and done < self.steps:
+                return
+        self._finish()
+
+    def _prepare_cases(self) -> None:
+        progress = self.run.events.track(len(self.train_cases) + len(self.val_cases), "preprocess")
+        for cases in (self.train_cases, self.val_cases):
+            cases.prepare(lambda done, of: done and progress.advance())
+
+    def _step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
+        self.network.train()
+        batch = self.fabric.to_device(batch)
+        rate = set_learning_rate(
+            self.optimizer, step, self.steps, self.settings.warmup, self.settings.schedule
+        )
+        logits = self.network(batch["image"])
+        loss = self.loss([level.float() for level in logits], batch["label"].float())
+        self.optimizer.zero_grad()
+        if not self.guard.accepts(loss, step):
+            return
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(
+            self.network, self.optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network.module)
+        self.means.add({"loss": loss, "learning_rate": torch.tensor(rate)})
+
+    @property
+    def _kept(self) -> torch.nn.Module:
+        """The network that is validated and kept."""
+        return self.network.module if self.average is None else self.average.module
+
+    def _validate(self, step: int) -> None:
+        """Mean Dice over the validation cases on the preprocessed grid; keep the weights if it is the best."""
+        network = self._kept.eval()
+        progress = self.run.events.track(len(self.val_cases), "validate")
+        scores = []
+        for case in self.val_cases:
+            logits = predict_scores(
+                network, torch.from_numpy(np.array(case.image)), self.plan, device=self.fabric.device
+            )
+            scores.append(dice_per_class(logits.argmax(0).numpy(), case.label, len(self.plan.class_values)))
+            progress.advance()
+        names = list(self.plan.labels.values())
+        means = np.array([_mean(column) for column in np.array(scores).T])
+        dice = _mean(means)
+        self.run.log_metrics(step, "validate", {"dice": dice, **dict(zip(_as_metrics(names), means, strict=True))})
+        if dice > self.best:
+            self.best = dice
+            self.run.save_checkpoint({"step": step, "dice": dice, "network": network.state_dict()}, "best", step=step)
+
+    def _save(self, step: int) -> None:
+        state = {
+            "step": step,
+            "plan": self.plan.model_dump_json(),
+            "best": self.best,
+            "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "means": self.means.state(),
+            "random": rng_state(),
+        }
+        self.run.save_checkpoint(state, step=step)
+
+    def _resume(self) -> int:
+        """Go back to the last checkpoint; return the number of steps done."""
+        state = self.run.load_checkpoint()
+        if state is None:
+            return 0
+        if state["plan"] != self.plan.model_dump_json():
+            raise RunError(
+                "plan.json was changed after training had begun",
+                hint="Put the old plan back to go on, or start in another folder.",
+                path=self.run.path("plan.json"),
+            )
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.means.load(state["means"])
+        self.best = state["best"]
+        set_rng_state(state["random"])
+        return state["step"]
+
+    def _finish(self) -> None:
+        """Write the model folder: the best validated weights, or the last ones where nothing was validated."""
+        network = self._kept.eval()
+        best = self.run.load_checkpoint("best") if len(self.val_cases) else None
+        if best is not None:
+            network.load_state_dict(best["network"])
+        metrics = {} if best is None else {"validation_dice": best["dice"], "step": best["step"]}
+        training = {**self.provenance, "steps": self.steps, "settings": self.settings.model_dump(mode="json")}
+        save_model(self.run.path("model"), network, self.spec, self.plan, training=training, metrics=metrics)
+
+
+def dice_per_class(prediction: np.ndarray, label: np.ndarray, classes: int) -> list[float]:
+    """Dice of every class but the background; nan where a class is in neither.
+
+    Args:
+        prediction: (I, J, K) class indices. label: the same shape.
+        classes: number of classes, background included.
+    """
+    dice = []
+    for value in range(1, classes):
+        predicted, true = prediction == value, label == value
+        size = np.count_nonzero(predicted) + np.count_nonzero(true)
+        dice.append(2 * np.count_nonzero(predicted & true) / size if size else float("nan"))
+    return dice
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is defined; nan if nothing is."""
+    defined = np.asarray(values)[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _as_metrics(names: list[str]) -> list[str]:
+    return [f"dice/{name}" for name in names]
+
+
+def _parts(
+    network: torch.nn.Module, settings: FinetuneSettings, start: Start | None
+) -> list[tuple[torch.nn.Module, float]]:
+    """Modules with the scale of their learning rate: a pre-trained ViT is changed more gently."""
+    vit = getattr(network, "vit", None)
+    if vit is None or start is None or settings.initialization not in ("pretrained", "vit-only"):
+        return [(network, 1.0)]
+    others = torch.nn.ModuleList(child for child in network.children() if child is not vit)
+    return [(others, 1.0), (vit, settings.vit_learning_rate_scale)]

@@ -1,0 +1,282 @@
+"""A model as a folder: a MONAI bundle with everything needed to segment, and nothing that is executed.
+
+NAME/
+  plan.json                   how images are prepared
+  network.json                how the network is built; checksum of its weights
+  labels.json                 value, name, colour and terminology of each label
+  models/model.safetensors    weights
+  configs/metadata.json       MONAI metadata, provenance, metrics
+  configs/inference.json      for users of `monai.bundle` only, never read here
+  docs/README.md              the same in words
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from torch import nn
+
+from topomae.bundle import bundle_metadata, inference_config, model_card
+from topomae.data.json_files import read_json, validated
+from topomae.data.plan import Plan
+from topomae.errors import BadDataError, BadSettingError, RunError
+from topomae.events import to_plain
+from topomae.files import told_as_run_error, write_json_atomic, write_text_atomic
+from topomae.label_table import LabelTable
+from topomae.model_weights import WeightsError, load_weights, read_weights, write_weights
+from topomae.networks.factory import NetworkSpec, build_segmenter
+from topomae.pretrained import is_pretrained
+
+FORMAT = 1
+PLAN, NETWORK, LABELS = "plan.json", "network.json", "labels.json"
+WEIGHTS = "models/model.safetensors"
+METADATA, INFERENCE, README = "configs/metadata.json", "configs/inference.json", "docs/README.md"
+
+# Weights that live on the grid of tokens are allocated before they can be compared with the file. Real
+# networks have at most some 100,000 tokens; a file that asks for more than this is damaged or malicious.
+_MAX_TOKENS = 1 << 20
+_MAX_CROP_VOXELS = 1 << 28
+_COPY_AGAIN = "Copy the model folder again, or train again."
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network ready for use.
+
+    Attributes:
+        network: in evaluation mode, on the CPU.
+        spec: how it was built.
+        plan: how images are prepared for it.
+        metadata: content of `configs/metadata.json`, with `training` (provenance) and `eval_metrics`.
+        folder: where it was read from.
+    """
+
+    network: nn.Module
+    spec: NetworkSpec
+    plan: Plan
+    metadata: dict[str, Any]
+    folder: Path
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The network's weights by name."""
+        return self.network.state_dict()
+
+    def part(self, prefix: str) -> dict[str, torch.Tensor]:
+        """The weights of one part, such as `vit`, with the prefix taken off."""
+        start = prefix + "."
+        return {name[len(start) :]: weight for name, weight in self.weights.items() if name.startswith(start)}
+
+
+class _NetworkFile(BaseModel):
+    """`network.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1]
+    network: NetworkSpec
+    weights_sha256: str
+    weights_bytes: NonNegativeInt
+
+
+def save_model(
+    folder: str | Path,
+    network: nn.Module,
+    spec: NetworkSpec,
+    plan: Plan,
+    *,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Path:
+    """Write a model folder, whole or not at all; a model that is there already is replaced.
+
+    Args:
+        folder: the model folder to be.
+        network: built from `spec`; on any device.
+        spec: how to build it.
+        plan: how images are prepared for it.
+        training: where the weights come from (data, cases, settings, steps), as JSON-able values.
+        metrics: how good they are, by name.
+    Returns:
+        The folder.
+    Raises:
+        RunError: the folder holds something else, or it cannot be written.
+    """
+    folder = Path(folder)
+    _check_replaceable(folder)
+    for leftover in folder.parent.glob(f".tmp-*.{folder.name}"):  # of a writer that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    new = folder.with_name(f".tmp-{secrets.token_hex(6)}.{folder.name}")
+    try:
+        with told_as_run_error(folder):
+            _write(new, network, spec, plan, training, metrics)
+            _replace(folder, new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    return folder
+
+
+def load_model(folder: str | Path) -> Model:
+    """Read a model folder. Everything is checked before a network is built; nothing in it is executed.
+
+    Args:
+        folder: the model folder, or a finished fine-tuning run.
+    Raises:
+        BadDataError: naming the folder and what is wrong: no model, a run that has not finished, a newer
+            version, damaged or missing files, weights that do not fit.
+    """
+    place = _find(Path(folder))
+    description = _read_description(place)
+    plan = _read_plan(place)
+    metadata = read_json(_existing(place, METADATA))
+    spec = description.network
+    _check_fit(spec, plan, place)
+    try:
+        weights = read_weights(
+            _existing(place, WEIGHTS), sha256=description.weights_sha256, size=description.weights_bytes
+        )
+        network = _build(spec, place)
+        load_weights(network, weights)
+    except WeightsError as error:
+        raise _damaged(f"{WEIGHTS}: {error}", place) from None
+    return Model(network.eval(), spec, plan, metadata, place)
+
+
+def load_network(folder: str | Path) -> nn.Module:
+    """The network of a model folder in evaluation mode, for programs that need nothing else (MONAI)."""
+    return load_model(folder).network
+
+
+def _write(
+    folder: Path,
+    network: nn.Module,
+    spec: NetworkSpec,
+    plan: Plan,
+    training: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> None:
+    sha256, size = write_weights(folder / WEIGHTS, network)
+    description = _NetworkFile(format=FORMAT, network=spec, weights_sha256=sha256, weights_bytes=size)
+    plan.save(folder / PLAN)
+    write_json_atomic(folder / LABELS, LabelTable.of(plan.labels).model_dump(mode="json"))
+    write_json_atomic(folder / METADATA, bundle_metadata(spec, plan, training, metrics))
+    write_json_atomic(folder / INFERENCE, inference_config(plan))
+    write_text_atomic(folder / README, model_card(spec, plan, training, metrics))
+    write_json_atomic(folder / NETWORK, to_plain(description.model_dump(mode="json")))
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to write over anything but an empty folder or a model."""
+    with told_as_run_error(folder):
+        ours = not folder.exists() or (
+            folder.is_dir() and ((folder / NETWORK).exists() or not any(folder.iterdir()))
+        )
+    if not ours:
+        raise RunError("holds other things than a model", hint="Choose a new folder.", path=folder)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put the new folder into its place; the old one is moved out of the way first and then removed."""
+    old = folder.with_name(f".tmp-{secrets.token_hex(6)}.{folder.name}")
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _find(folder: Path) -> Path:
+    """The model folder itself, given it or its run."""
+    if not folder.is_dir():
+        told = "is a file, not a model folder" if folder.exists() else "there is no such model folder"
+        raise BadDataError(told, hint="Give the folder of a model or of a fine-tuning run.", path=folder)
+    if is_pretrained(folder):
+        raise BadDataError(
+            "holds a pre-trained network, which cannot segment yet",
+            hint="Fine-tune it on labelled cases first: topomae finetune --init with this folder.",
+            path=folder,
+        )
+    for place in (folder, folder / "model"):
+        if (place / NETWORK).is_file():
+            return place
+    if (folder / "settings.json").is_file():
+        raise BadDataError(
+            "the run has not finished, so that there is no model yet",
+            hint="Start the same command again to finish it.",
+            path=folder,
+        )
+    if (folder / WEIGHTS).is_file() or (folder / METADATA).is_file():
+        raise _damaged(f"{NETWORK} is missing, so that it cannot be used as a model", folder)
+    raise BadDataError(
+        "is not a model folder", hint="Give the folder of a model or of a fine-tuning run.", path=folder
+    )
+
+
+def _read_description(place: Path) -> _NetworkFile:
+    content = read_json(place / NETWORK)
+    _check_version(content.get("format"), place)
+    return validated(_NetworkFile, content, place / NETWORK, _COPY_AGAIN)
+
+
+def _read_plan(place: Path) -> Plan:
+    content = read_json(_existing(place, PLAN))
+    _check_version(content.get("version"), place)
+    try:
+        return Plan.check(content, path=place / PLAN)
+    except BadSettingError as error:
+        raise BadDataError(error.message, hint=_COPY_AGAIN, path=error.path) from None
+
+
+def _check_version(version: object, place: Path) -> None:
+    if isinstance(version, (int, float)) and not isinstance(version, bool) and version > FORMAT:
+        raise BadDataError(
+            f"the model was made by a newer version of TopoMAE (format {version}, known is {FORMAT})",
+            hint="Update TopoMAE.",
+            path=place,
+        )
+
+
+def _check_fit(spec: NetworkSpec, plan: Plan, place: Path) -> None:
+    """Refuse a network that does not belong to the plan, or that is too large to be true."""
+    if (spec.in_channels, spec.out_channels) != (plan.channels, plan.classes):
+        stated = f"{spec.in_channels} images and {spec.out_channels} classes"
+        raise _damaged(f"{NETWORK} says {stated}, {PLAN} {plan.channels} and {plan.classes}", place)
+    voxels = max(math.prod(spec.crop_size), math.prod(plan.crop_size))
+    for part in (spec.stem_stride, spec.patch_size):
+        if voxels > _MAX_CROP_VOXELS or voxels // math.prod(part) > _MAX_TOKENS:
+            raise _damaged(
+                f"{NETWORK} asks for an impossibly large network (crop size {spec.crop_size})", place
+            )
+
+
+def _build(spec: NetworkSpec, place: Path) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # initial weights are replaced: leave the random state alone
+        try:
+            return build_segmenter(spec)
+        except (ValueError, IndexError, AssertionError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise _damaged(f"the network of {NETWORK} cannot be built ({reason})", place) from None
+
+
+def _existing(place: Path, name: str) -> Path:
+    if not (place / name).is_file():
+        raise _damaged(f"{name} is missing from the model folder", place)
+    return place / name
+
+
+def _damaged(message: str, place: Path) -> BadDataError:
+    return BadDataError(message, hint=_COPY_AGAIN, path=place)
