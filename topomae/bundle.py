@@ -13,9 +13,7 @@ from topomae.data.plan import Plan
 from topomae.events import to_plain
 from topomae.networks.factory import NetworkSpec
 
-SCHEMA = (
-    "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
-)
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _PAPER = (
     "Self Pre-training with Topology- and Spatiality-aware Masked Autoencoders for 3D Medical Image "
     "Segmentation. https://arxiv.org/abs/2406.10519"

@@ -185,6 +185,4 @@ def _check_plain(value: Any, where: str) -> None:
         for index, item in enumerate(value):
             _check_plain(item, f"{where}[{index}]")
     elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
-        raise TypeError(
-            f"{where} is a {type(value).__name__}; a checkpoint holds tensors, numbers and text only"
-        )
+        raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors, numbers and text only")

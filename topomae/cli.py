@@ -12,7 +12,15 @@ from typing import Annotated
 import typer
 
 import topomae
-from topomae.config import FinetuneSettings, PretrainSettings, Settings, settings_from, split_assignments
+from topomae.config import (
+    EvaluateSettings,
+    FinetuneSettings,
+    PretrainSettings,
+    SegmentSettings,
+    Settings,
+    settings_from,
+    split_assignments,
+)
 from topomae.errors import TopoMAEError
 from topomae.events import Events
 
@@ -83,6 +91,17 @@ Modality = Annotated[
     list[str] | None,
     typer.Option(help="Name of an image channel, in order; CT means Hounsfield units. Repeat for more channels."),
 ]
+# Scripts may give these to every command; where a command has no use for them it says so.
+_EVERYWHERE = "Accepted by every command"
+UnusedDevice = Annotated[
+    DeviceName, typer.Option("--device", help="No use here: computed on the CPU.", rich_help_panel=_EVERYWHERE)
+]
+UnusedSize = Annotated[
+    Size, typer.Option("--size", help="No use here: the model has its size.", rich_help_panel=_EVERYWHERE)
+]
+UnusedSeed = Annotated[
+    int, typer.Option("--seed", help="No use here: nothing is random.", rich_help_panel=_EVERYWHERE)
+]
 Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting or a field of the plan. Repeat for more."),
@@ -97,7 +116,7 @@ def plan(
     device: DeviceOption = DeviceName.auto,
     assignments: Assignments = None,
     modality: Modality = None,
-    seed: Seed = 0,
+    seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
     """Look at a data set and say how it would be trained on, and why.
@@ -114,7 +133,7 @@ def plan(
             output=output,
             size=size.value,
             device=device.value,
-            overrides=_plan_fields(split_assignments(assignments or ())),
+            overrides=_with_lists(split_assignments(assignments or ())),
             modalities=modality,
             events=to,
         )
@@ -160,7 +179,8 @@ def finetune(
     data: Data,
     run: RunFolder,
     init: Annotated[
-        str, typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False)
+        str,
+        typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False),
     ],
     size: Annotated[Size | None, typer.Option(help="small or base; by default that of --init.")] = None,
     device: DeviceOption = DeviceName.auto,
@@ -192,7 +212,7 @@ def finetune(
         )
 
 
-@app.command()
+@app.command(epilog=f"Settings for --set: {', '.join(SegmentSettings.model_fields)}.")
 def segment(
     model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
     input: Annotated[
@@ -203,29 +223,26 @@ def segment(
     device: DeviceOption = DeviceName.auto,
     mirror: Annotated[bool, typer.Option(help="Average over mirrored views: a little better, slower.")] = False,
     probabilities: Annotated[bool, typer.Option(help="Also write the probability of every label.")] = False,
-    overlap: Annotated[float, typer.Option(help="Overlap of neighbouring windows.", min=0, max=0.9)] = 0.5,
+    assignments: Assignments = None,
+    size: UnusedSize = Size.small,
+    seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
     """Segment volumes. The label maps have the geometry of their inputs.
+
+    Several inputs, or a folder of volumes, give one label map each:
 
         topomae segment --model runs/finetune --input scan.nii.gz --output scan_seg.nii.gz
 
         topomae segment --model runs/finetune --input SCANS --output predictions
     """
     with _told(events) as to:
-        topomae.segment(
-            model,
-            input[0] if len(input) == 1 else input,
-            output,
-            device=device.value,
-            mirror=mirror,
-            probabilities=probabilities,
-            overlap=overlap,
-            events=to,
-        )
+        settings = settings_from(SegmentSettings, assignments or (), mirror=mirror, probabilities=probabilities)
+        inputs = input[0] if len(input) == 1 else input
+        topomae.segment(model, inputs, output, device=device.value, **settings.model_dump(), events=to)
 
 
-@app.command()
+@app.command(epilog=f"Settings for --set: {', '.join(EvaluateSettings.model_fields)}.")
 def evaluate(
     predictions: Annotated[Path, typer.Option(help="Label map, or folder of label maps.", show_default=False)],
     labels: Annotated[
@@ -233,17 +250,21 @@ def evaluate(
     ],
     output: Annotated[Path, typer.Option(help="Folder for metrics.csv and summary.json.", show_default=False)],
     images: Annotated[Path | None, typer.Option(help="Folder of the images, for pictures.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Tolerance of surface Dice in mm.")] = 1.0,
+    assignments: Assignments = None,
+    device: UnusedDevice = DeviceName.auto,
+    size: UnusedSize = Size.small,
+    seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
     """Compare predictions with true labels: Dice, surface distances in mm, volumes, Betti numbers.
 
+    LABELS may be a data set folder; its test cases are then judged:
+
         topomae evaluate --predictions predictions --labels DATA --output evaluation
     """
     with _told(events) as to:
-        result = topomae.evaluate(
-            predictions, labels, output, images=images, surface_tolerance_mm=tolerance, events=to
-        )
+        settings = settings_from(EvaluateSettings, assignments or ())
+        result = topomae.evaluate(predictions, labels, output, images=images, **settings.model_dump(), events=to)
         if events is EventsTo.auto:
             from topomae.console import print_evaluation
 
@@ -261,12 +282,12 @@ def report(
 ) -> None:
     """Write one self-contained HTML page: numbers, curves, previews and pictures, worst cases first.
 
+    Every part is optional; a run may still be going on:
+
         topomae report --finetune runs/finetune --evaluation evaluation --output report.html
     """
     with _told(events):
-        path = topomae.write_report(
-            output, title=title, pretrain=pretrain, finetune=finetune, evaluation=evaluation
-        )
+        path = topomae.write_report(output, title=title, pretrain=pretrain, finetune=finetune, evaluation=evaluation)
         if events is EventsTo.auto:
             print(f"Written: {path}")
 
@@ -334,21 +355,22 @@ def _told(how: EventsTo) -> Iterator[Events]:
         events.close()
 
 
-def _settings(kind: type[Settings], assignments: list[str] | None, seed: int) -> tuple[Settings, dict]:
+def _settings(kind: type[Settings], assignments: list[str] | None, seed: int) -> tuple[Settings, dict[str, object]]:
     """Sort `--set` into settings of the run and fields of the plan."""
-    given = split_assignments(assignments or ())
-    of_plan = _plan_fields({name: value for name, value in given.items() if name not in kind.model_fields})
-    of_run = [f"{name}={value}" for name, value in given.items() if name not in of_plan]
-    return settings_from(kind, of_run, seed=seed), of_plan
-
-
-def _plan_fields(given: dict[str, str]) -> dict[str, object]:
-    """Fields of the plan among `key=value` pairs, lists split at commas. Unknown names are told by the caller."""
     from topomae.data.plan import Plan
 
-    lists = ("spacing", "crop_size", "patch_size", "stem_stride", "mirror_axes")
-    fields = {name: value for name, value in given.items() if name in Plan.model_fields}
+    given = split_assignments(assignments or ())
+    of_plan = {
+        name: value for name, value in given.items() if name in Plan.model_fields and name not in kind.model_fields
+    }
+    of_run = [f"{name}={value}" for name, value in given.items() if name not in of_plan]
+    return settings_from(kind, of_run, seed=seed), _with_lists(of_plan)
+
+
+def _with_lists(fields: dict[str, str]) -> dict[str, object]:
+    """Values of plan fields as typed, those of several axes split at their commas."""
+    several = ("spacing", "crop_size", "patch_size", "stem_stride", "mirror_axes")
     return {
-        name: [part for part in value.split(",") if part] if name in lists else value
+        name: [part for part in value.split(",") if part] if name in several else value
         for name, value in fields.items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "32", "bf16", "16"]
 Initialization = Literal["pretrained", "vit-only", "unetrpp-only", "scratch"]
 
-STEPS = {"pretrain": {"small": 1000, "base": 20000}, "finetune": {"small": 3000, "base": 25000}}
+SettingsType = TypeVar("SettingsType", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -24,7 +24,7 @@ class Settings(BaseModel):
     Attributes:
         seed: of everything random: split, order, crops, augmentation, initial weights.
         steps: optimizer steps; None takes the default of the network size.
-        learning_rate: peak learning rate of AdamW.
+        learning_rate: peak learning rate of AdamW; None takes the default of the network size.
         weight_decay: of AdamW; biases and normalizations are exempt.
         warmup: fraction of the steps over which the learning rate rises.
         gradient_clip: largest norm of the gradient.
@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     steps: Count | None = None
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     weight_decay: Weight = 0.05
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.02
     gradient_clip: Annotated[float, Field(gt=0)] = 12.0
@@ -48,6 +48,13 @@ class Settings(BaseModel):
     checkpoint_every: Count = 100
     fold: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2)] = 5
+
+    BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {}
+
+    def resolved(self: SettingsType, size: str) -> SettingsType:
+        """The same settings with the defaults of a network size in place of None."""
+        defaults = {name: value for name, value in self.BY_SIZE[size].items() if getattr(self, name) is None}
+        return self.model_copy(update=defaults)
 
 
 class PretrainSettings(Settings):
@@ -73,6 +80,11 @@ class PretrainSettings(Settings):
     topology_dims: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
     topology_every: Count = 1
     preview_every: Count = 250
+
+    BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
+        "small": {"steps": 500, "learning_rate": 1e-3},
+        "base": {"steps": 20000, "learning_rate": 1.5e-4},
+    }
 
 
 class FinetuneSettings(Settings):
@@ -103,17 +115,47 @@ class FinetuneSettings(Settings):
     validate_every: Count | None = None
     labelled: Count | None = None
 
+    BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
+        "small": {"steps": 3000, "learning_rate": 1.5e-3},
+        "base": {"steps": 25000, "learning_rate": 3e-4},
+    }
 
-SettingsType = TypeVar("SettingsType", bound=Settings)
+
+class SegmentSettings(BaseModel):
+    """Settings of segmentation.
+
+    Attributes:
+        mirror: average over mirrored views.
+        probabilities: also write the probability of every label.
+        overlap: part of a window that its neighbour covers too.
+        batch: windows computed at once; None chooses by device.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mirror: bool = False
+    probabilities: bool = False
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    batch: Count | None = None
 
 
-def settings_from(
-    kind: type[SettingsType], assignments: Iterable[str] = (), **values: object
-) -> SettingsType:
+class EvaluateSettings(BaseModel):
+    """Settings of evaluation.
+
+    Attributes:
+        surface_tolerance_mm: tolerance of surface Dice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    surface_tolerance_mm: Annotated[float, Field(gt=0)] = 1.0
+
+
+def settings_from(kind: type[SettingsType], assignments: Iterable[str] = (), **values: object) -> SettingsType:
     """Make settings from `key=value` texts as typed on the command line, and from keyword values.
 
     Args:
-        kind: `PretrainSettings` or `FinetuneSettings`.
+        kind: class of the settings, such as `PretrainSettings`.
         assignments: e.g. `["steps=500", "topology_dims=0,2"]`; they win over `values`.
         values: settings by name.
     Raises:
@@ -146,9 +188,7 @@ def split_assignments(assignments: Iterable[str]) -> dict[str, str]:
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise BadSettingError(
-                f"--set {text!r} is not of the form key=value", hint="Example: --set steps=500."
-            )
+            raise BadSettingError(f"--set {text!r} is not of the form key=value", hint="Example: --set steps=500.")
         pairs[name.strip()] = value.strip()
     return pairs
 

@@ -1,4 +1,4 @@
-"""Events for people: progress bars on a terminal, sparse plain lines in a log file."""
+"""Events and results for people: progress bars on a terminal, sparse plain lines in a log file, a table."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 from topomae.events import discard
+
+if TYPE_CHECKING:
+    from topomae.evaluation import Evaluation
 
 _ENDINGS = {
     "ok": ("finished", "green"),
@@ -21,6 +25,15 @@ _ENDINGS = {
     "failed": ("failed", "red"),
 }
 _VALUES_SHOWN = 4  # a line of a terminal holds no more
+_METRICS_SHOWN = {
+    "dice": "Dice",
+    "surface_dice": "surface Dice",
+    "hd95_mm": "HD95 (mm)",
+    "asd_mm": "ASD (mm)",
+    "b0_error": "b0 error",
+    "b1_error": "b1 error",
+    "b2_error": "b2 error",
+}
 
 
 class ConsoleSink:
@@ -74,22 +87,19 @@ class ConsoleSink:
             reason = (reasons or {}).get(name, "")
             self._print(f"  {name}: {readable(value)}" + (f"  ({reason})" if reason else ""))
 
-    def _show_progress(
-        self, phase: str, step: int, of: int | None, seconds_left: float | None, **_: Any
-    ) -> None:
+    def _show_note(self, message: str, **_: Any) -> None:
+        self._print(message)
+
+    def _show_progress(self, phase: str, step: int, of: int | None, seconds_left: float | None, **_: Any) -> None:
         self._phases.progress(phase, step, of, seconds_left)
 
     def _show_metric(self, phase: str, values: dict[str, float], **_: Any) -> None:
-        self._phases.values(
-            phase, "  ".join(f"{k} {readable(v)}" for k, v in list(values.items())[:_VALUES_SHOWN])
-        )
+        self._phases.values(phase, "  ".join(f"{k} {readable(v)}" for k, v in list(values.items())[:_VALUES_SHOWN]))
 
     def _show_warning(self, message: str, case: str = "", **_: Any) -> None:
         self._print(f"warning: {f'case {case}: ' if case else ''}{message}", "yellow")
 
-    def _show_error(
-        self, message: str, hint: str = "", case: str = "", path: str | None = None, **_: Any
-    ) -> None:
+    def _show_error(self, message: str, hint: str = "", case: str = "", path: str | None = None, **_: Any) -> None:
         where = f" ({path})" if path else ""
         self._print(f"error: {f'case {case}: ' if case else ''}{message}{where}. {hint}".rstrip(), "red")
 
@@ -115,7 +125,6 @@ class _Bars:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._steps: dict[str, int] = {}
-        self._latest = ""
 
     def progress(self, phase: str, step: int, of: int | None, seconds_left: float | None) -> None:
         bars = self._started()
@@ -125,12 +134,10 @@ class _Bars:
             bars.reset(self._tasks[phase])
         bars.update(self._tasks[phase], completed=step, total=of, left=seconds_left)
         self._steps[phase] = step
-        self._latest = phase
 
     def values(self, phase: str, text: str) -> None:
-        task = self._tasks.get(phase, self._tasks.get(self._latest))
-        if task is not None:
-            self._started().update(task, values=printable(text))
+        if self._bars is not None and phase in self._tasks:
+            self._bars.update(self._tasks[phase], values=printable(text))
 
     def stop(self) -> None:
         if self._bars is not None:
@@ -158,9 +165,19 @@ class _Times(ProgressColumn):
     def render(self, task: Task) -> Text:
         left = task.fields.get("left")
         shown = duration(task.elapsed or 0.0)
-        return Text(
-            shown if left is None or task.finished else f"{shown}, {duration(left)} left", style="cyan"
-        )
+        return Text(shown if left is None or task.finished else f"{shown}, {duration(left)} left", style="cyan")
+
+
+@dataclass
+class _Phase:
+    """What a log file knows of a phase; times in seconds of the clock."""
+
+    began: float
+    printed: float
+    tenth: int
+    step: int
+    of: int | None
+    values: str = ""
 
 
 class _Lines:
@@ -168,30 +185,48 @@ class _Lines:
 
     def __init__(self, print_line: Callable[[str], None], clock: Callable[[], float]):
         self._print, self._clock = print_line, clock
-        self._phase = self._values = ""
-        self._began = self._printed = 0.0
-        self._tenth = self._step = 0
+        self._phases: dict[str, _Phase] = {}
 
     def progress(self, phase: str, step: int, of: int | None, seconds_left: float | None) -> None:
         now = self._clock()
         tenth = 10 * step // of if of else 0
-        if phase != self._phase or step < self._step:
-            self._phase, self._values, self._began, self._printed = phase, "", now, now
-            self._tenth, self._step = tenth, step
+        known = self._phases.get(phase)
+        if known is None or step < known.step:
+            self._phases[phase] = _Phase(now, now, tenth, step, of)
             return
-        self._step = step
-        interval = min(300.0, max(10.0, (now - self._began) / 50))
-        if tenth > self._tenth or now - self._printed >= interval:
-            self._tenth, self._printed = tenth, now
+        known.step = step
+        interval = min(300.0, max(10.0, (now - known.began) / 50))
+        if tenth > known.tenth or now - known.printed >= interval:
+            known.tenth, known.printed = tenth, now
             count = f"{step}/{of} ({100 * step // of} %)" if of else str(step)
             left = "" if seconds_left is None or step == of else f"  {duration(seconds_left)} left"
-            self._print(f"{phase}  {count}{left}  {self._values}".rstrip())
+            self._print(f"{phase}  {count}{left}  {known.values}".rstrip())
 
     def values(self, phase: str, text: str) -> None:
-        self._values = text
+        known = self._phases.get(phase)
+        if known is None:
+            return
+        known.values = text
+        if known.step == known.of:  # no more lines would come: the result of a validation, say
+            self._print(f"{phase}  {text}")
 
     def stop(self) -> None:
-        self._phase = ""
+        self._phases = {}
+
+
+def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
+    """Print the mean of each metric, per label and over all (stdout by default)."""
+    summary = evaluation.summary
+    table = Table(title=f"{summary.cases} cases", title_justify="left")
+    table.add_column("label")
+    for heading in _METRICS_SHOWN.values():
+        table.add_column(heading, justify="right")
+    rows = [(f"{value} {label.name}", label.metrics) for value, label in summary.per_label.items()]
+    for name, metrics in [*rows, ("mean over cases", summary.overall)]:
+        means = [metrics[metric].mean if metric in metrics else None for metric in _METRICS_SHOWN]
+        table.add_row(Text(printable(name)), *("–" if mean is None else f"{mean:.3f}" for mean in means))
+    stream = stream or sys.stdout
+    _LastingConsole(file=stream, width=None if stream.isatty() else 120).print(table)
 
 
 def duration(seconds: float) -> str:

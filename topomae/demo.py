@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topomae.config import FinetuneSettings, PretrainSettings
-from topomae.data.cases import Dataset
+from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
 from topomae.data.phantoms import make_phantoms
 from topomae.data.splits import split_dataset
 from topomae.evaluation import Evaluation, evaluate
 from topomae.events import Events
 from topomae.finetuning import finetune
-from topomae.inference import segment_cases
+from topomae.inference import segment
 from topomae.pretraining import pretrain
 from topomae.report import write_report
 from topomae.runs import finished
@@ -72,7 +72,7 @@ def demo(
     output = Path(output)
     phantoms = data is None
     if phantoms:
-        events.emit("note", message="making phantom volumes")
+        events.emit("note", message=f"phantom volumes: {output / 'phantoms'}")
         data = make_phantoms(output / "phantoms", seed=seed)
     runs = {"pretrain": output / "pretrain", "finetune": output / "finetune"}
     steps = {
@@ -93,7 +93,7 @@ def demo(
 
     dataset = open_dataset(data, modalities=modalities)
     predictions = output / "predictions"
-    segment_cases(runs["finetune"], held_out(dataset, seed), predictions, device=device, events=events)
+    segment(runs["finetune"], held_out(dataset, seed), predictions, device=device, events=events)
     evaluation = evaluate(predictions, data, output / "evaluation", events=events)
     report = write_report(
         output,
@@ -105,7 +105,7 @@ def demo(
     return DemoResult(runs["finetune"] / "model", predictions, evaluation, report)
 
 
-def held_out(dataset: Dataset, seed: int) -> list:
+def held_out(dataset: Dataset, seed: int) -> list[Case]:
     """The labelled test cases, or the validation cases where there are none."""
     split = split_dataset(dataset, seed=seed)
     cases = [dataset.case(name) for name in (split.test or split.val)]

@@ -154,10 +154,8 @@ def left_out(summary: Summary) -> list[str]:
         ("labels", summary.unnamed_in_labels),
     ):
         if cases:
-            values = ", ".join(str(v) for v in sorted(set().union(*cases.values())))
-            sentences.append(
-                f"Label values without a name, not judged: {values} in the {where} of {some(cases)}"
-            )
+            values = some(set().union(*cases.values()), most=10)
+            sentences.append(f"Label values without a name, not judged: {values} in the {where} of {some(cases)}")
     return sentences
 
 
@@ -172,9 +170,7 @@ class _Compared:
     notes: tuple[str, ...]
 
 
-def _compare_pair(
-    pair: Pair, names: Mapping[int, str] | None, tolerance: float | Mapping[int, float]
-) -> _Compared:
+def _compare_pair(pair: Pair, names: Mapping[int, str] | None, tolerance: float | Mapping[int, float]) -> _Compared:
     prediction, label = _read_on_one_grid(pair)
     spacing = label.spacing
     p, y = prediction.array[0], label.array[0]
@@ -233,9 +229,7 @@ def _boxes(labels: np.ndarray, case: str, path: Path) -> dict[int, Box]:
 
 def _around(boxes: list[Box]) -> Box:
     """The smallest box that holds all of them."""
-    return tuple(
-        slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True)
-    )
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
 
 
 def _check_tolerance(tolerance: float | Mapping[int, float], names: Mapping[int, str] | None) -> None:

@@ -1,8 +1,9 @@
 """What a command tells the world while it works: events, and the sinks that show or store them.
 
 An event is a kind and fields. Kinds: `start` (pid, versions, device), `plan`, `progress` (phase, step, of,
-seconds_left), `metric` (step, phase, values), `preview` (path), `checkpoint` (path, step), `warning`
-(message, case), `error` (error, message, hint, case), `end` (status: ok | stopped | failed).
+seconds_left), `metric` (step, phase, values), `preview` (path), `checkpoint` (name, path, step), `note`
+(message), `warning` (message, case), `error` (error, message, hint, case, path), `end` (status: ok | stopped
+| failed). A metric's phase is the name of the progress it belongs to.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from importlib import metadata
 from typing import Any, Literal, Protocol, TextIO
 
 from topomae.errors import TopoMAEError
+
+STARTED = time.time()  # about when this process started: commands import this room before the heavy ones
 
 
 class Sink(Protocol):

@@ -146,9 +146,7 @@ def told_as_run_error(path: Path) -> Iterator[None]:
 
 def _cannot_write(path: Path, error: OSError) -> RunError:
     full = error.errno in _FULL
-    hint = (
-        "Free some space and start the same command again." if full else "Choose a folder you may write to."
-    )
+    hint = "Free some space and start the same command again." if full else "Choose a folder you may write to."
     return RunError(f"cannot write: {error.strerror or error}", hint=hint, path=path)
 
 

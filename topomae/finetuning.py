@@ -10,7 +10,7 @@ import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from topomae.config import STEPS, FinetuneSettings
+from topomae.config import FinetuneSettings
 from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import discover_labels, open_dataset
@@ -83,7 +83,12 @@ def finetune(
         **settings.model_dump(mode="json"),
     }
     with Run.open(
-        run, "finetune", about, events, changeable=("data", "init", "workers", "precision"), device=where.reason
+        run,
+        "finetune",
+        about,
+        events,
+        changeable=("data", "init", "workers", "precision"),
+        device=where.reason,
     ) as opened:
         train, val = labelled_cases(dataset, settings)
         reports = check_cases(dataset, [*train, *val], labels_needed=True, events=opened.events)
@@ -92,9 +97,7 @@ def finetune(
             raise BadDataError("the label maps are all empty", hint="Label something first.", path=dataset.folder)
         if start is not None:
             start.write_plan(opened, dataset, size, overrides)
-        settled = settle_plan(
-            opened, dataset, reports, size=size or "small", device=where, overrides=overrides
-        )
+        settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
         Finetuning(opened, dataset, train, val, settled, settings, where, start).train()
         return opened.path("model")
 
@@ -139,8 +142,9 @@ class Finetuning:
         device: Device,
         start: Start | None,
     ):
+        settings = settings.resolved(plan.size)
         self.run, self.plan, self.settings, self.device = run, plan, settings, device
-        self.steps = settings.steps or STEPS["finetune"][plan.size]
+        self.steps = settings.steps
         self.validate_every = settings.validate_every or max(1, self.steps // VALIDATIONS)
         self.spec = NetworkSpec(
             architecture=settings.architecture,
@@ -201,10 +205,10 @@ class Finetuning:
                 self.run.log_metrics(done, "finetune", self.means.take())
             if len(self.val_cases) and (done % self.validate_every == 0 or done == self.steps):
                 self._validate(done)
-            stopping = self.run.stop_requested()
+            stopping = done < self.steps and self.run.stop_requested()
             if done % self.settings.checkpoint_every == 0 or done == self.steps or stopping:
                 self._save(done)
-            if stopping and done < self.steps:
+            if stopping:
                 return
         self._finish()
 
@@ -216,9 +220,7 @@ class Finetuning:
     def _step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
         self.network.train()
         batch = self.fabric.to_device(batch)
-        rate = set_learning_rate(
-            self.optimizer, step, self.steps, self.settings.warmup, self.settings.schedule
-        )
+        rate = set_learning_rate(self.optimizer, step, self.steps, self.settings.warmup, self.settings.schedule)
         logits = self.network(batch["image"])
         loss = self.loss([level.float() for level in logits], batch["label"].float())
         self.optimizer.zero_grad()

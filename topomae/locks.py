@@ -178,9 +178,7 @@ def _started_by_ps(pid: int) -> str | None:
     command = ["ps", "-p", str(pid), "-o", "stat=", "-o", "lstart="]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        found = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=10, check=False
-        )
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
     state, _, started = found.stdout.strip().partition(" ")
@@ -197,8 +195,8 @@ def _started_on_windows(pid: int) -> str | None:
     try:
         if kernel.WaitForSingleObject(handle, 0) != still_running:
             return None  # ended, but somebody keeps a handle
-        created, *others = (ctypes.c_uint64() for _ in range(4))
-        found = kernel.GetProcessTimes(handle, *(ctypes.byref(time) for time in (created, *others)))
-        return str(created.value) if found else ""
+        times = [ctypes.c_uint64() for _ in range(4)]  # created, ended, in the kernel, in the program
+        found = kernel.GetProcessTimes(handle, *map(ctypes.byref, times))
+        return str(times[0].value) if found else ""
     finally:
         kernel.CloseHandle(handle)

@@ -12,6 +12,7 @@ NAME/
 
 from __future__ import annotations
 
+import glob
 import math
 import os
 import secrets
@@ -66,16 +67,6 @@ class Model:
     metadata: dict[str, Any]
     folder: Path
 
-    @property
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The network's weights by name."""
-        return self.network.state_dict()
-
-    def part(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The weights of one part, such as `vit`, with the prefix taken off."""
-        start = prefix + "."
-        return {name[len(start) :]: weight for name, weight in self.weights.items() if name.startswith(start)}
-
 
 class _NetworkFile(BaseModel):
     """`network.json`."""
@@ -113,7 +104,7 @@ def save_model(
     """
     folder = Path(folder)
     _check_replaceable(folder)
-    for leftover in folder.parent.glob(f".tmp-*.{folder.name}"):  # of a writer that was killed
+    for leftover in folder.parent.glob(f".tmp-*.{glob.escape(folder.name)}"):  # of a writer that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     new = folder.with_name(f".tmp-{secrets.token_hex(6)}.{folder.name}")
     try:
@@ -178,9 +169,7 @@ def _write(
 def _check_replaceable(folder: Path) -> None:
     """Refuse to write over anything but an empty folder or a model."""
     with told_as_run_error(folder):
-        ours = not folder.exists() or (
-            folder.is_dir() and ((folder / NETWORK).exists() or not any(folder.iterdir()))
-        )
+        ours = not folder.exists() or (folder.is_dir() and ((folder / NETWORK).exists() or not any(folder.iterdir())))
     if not ours:
         raise RunError("holds other things than a model", hint="Choose a new folder.", path=folder)
 
@@ -258,9 +247,7 @@ def _check_fit(spec: NetworkSpec, plan: Plan, place: Path) -> None:
     voxels = max(math.prod(spec.crop_size), math.prod(plan.crop_size))
     for part in (spec.stem_stride, spec.patch_size):
         if voxels > _MAX_CROP_VOXELS or voxels // math.prod(part) > _MAX_TOKENS:
-            raise _damaged(
-                f"{NETWORK} asks for an impossibly large network (crop size {spec.crop_size})", place
-            )
+            raise _damaged(f"{NETWORK} asks for an impossibly large network (crop size {spec.crop_size})", place)
 
 
 def _build(spec: NetworkSpec, place: Path) -> nn.Module:

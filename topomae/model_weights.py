@@ -23,14 +23,18 @@ def write_weights(file: Path, network: nn.Module) -> tuple[str, int]:
 
     Returns:
         SHA-256 of the file, in hexadecimal, and its bytes.
+    Raises:
+        OSError: the file cannot be written.
     """
     weights = {
-        name: weight.detach().to("cpu", copy=True).contiguous()
-        for name, weight in network.state_dict().items()
+        name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in network.state_dict().items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(file)
-    save_file(weights, temporary)
+    try:
+        save_file(weights, temporary)
+    except SafetensorError as error:  # such as a full disk
+        raise OSError(str(error)) from error
     commit(temporary, file)
     return _sha256(file), file.stat().st_size
 

@@ -49,9 +49,7 @@ class CoPretrainingLoss(nn.Module):
         hidden = voxel_mask(batch["mask"], self.patch_size, image.shape[2:])
         pending = self._submit_topology(outputs, image, hidden, step)
 
-        terms = {
-            f"reconstruction/{b}": masked_mse(o.reconstruction, image, hidden) for b, o in outputs.items()
-        }
+        terms = {f"reconstruction/{b}": masked_mse(o.reconstruction, image, hidden) for b, o in outputs.items()}
         total = sum(terms.values())
         if settings.spatial_weight > 0:
             for branch, output in outputs.items():

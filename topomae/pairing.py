@@ -119,9 +119,7 @@ def image_of_case(images: Path, case: str) -> Path | None:
     """The (first) image of a case in a data set folder or folder of images; None if it is not found."""
     try:
         if is_dataset(images):
-            return next(
-                (c.images[0] for c in open_dataset(images).cases if c.name == case and c.images), None
-            )
+            return next((c.images[0] for c in open_dataset(images).cases if c.name == case and c.images), None)
         files = files_by_case(images) if images.exists() else {}
     except TopoMAEError:
         return None
@@ -161,7 +159,7 @@ def _names_beside(labels: Path) -> dict[int, str] | None:
     return None
 
 
-def some(names: Iterable[str], most: int = 5) -> str:
-    """The first few names for a message."""
+def some(names: Iterable[str | int], most: int = 5) -> str:
+    """The first few names, or numbers, for a message."""
     names = sorted(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

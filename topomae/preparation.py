@@ -87,9 +87,7 @@ def check_cases(
     if not cases:
         raise BadDataError("there are no cases to train on", hint="Check splits.json.", path=dataset.folder)
     progress = events.track(len(cases), "check data")
-    reports = check_dataset(
-        dataset, cases, labels_needed=labels_needed, progress=lambda *_: progress.advance()
-    )
+    reports = check_dataset(dataset, cases, labels_needed=labels_needed, progress=lambda *_: progress.advance())
     for report in reports:
         for warning in report.warnings:
             events.warning(warning, case=report.case.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from topomae.config import STEPS, PretrainSettings
+from topomae.config import PretrainSettings
 from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
@@ -99,8 +99,9 @@ class Pretraining:
         settings: PretrainSettings,
         device: Device,
     ):
+        settings = settings.resolved(plan.size)
         self.run, self.plan, self.settings, self.device = run, plan, settings, device
-        self.steps = settings.steps or STEPS["pretrain"][plan.size]
+        self.steps = settings.steps
         self.spec = NetworkSpec(
             size=plan.size,
             in_channels=len(plan.modalities),
@@ -126,9 +127,7 @@ class Pretraining:
         preview = Preview.of(self.cases[0], self.plan, self.settings.mask_ratio, self.settings.seed)
         first_step = self._resume()
         stream = batches(
-            PretrainingCrops(
-                self.cases, self.plan, mask_ratio=self.settings.mask_ratio, seed=self.settings.seed
-            ),
+            PretrainingCrops(self.cases, self.plan, mask_ratio=self.settings.mask_ratio, seed=self.settings.seed),
             batch_size=self.plan.batch_size,
             first_step=first_step,
             last_step=self.steps,
@@ -145,10 +144,10 @@ class Pretraining:
             if done % self.settings.preview_every == 0 or done == self.steps:
                 losses = preview.write(self.network, self.run, done, self.fabric.device)
                 self.run.log_metrics(done, "preview", losses)
-            stopping = self.run.stop_requested()
+            stopping = done < self.steps and self.run.stop_requested()
             if done % self.settings.checkpoint_every == 0 or done == self.steps or stopping:
                 self._save(done)
-            if stopping and done < self.steps:
+            if stopping:
                 return
         save_pretrained(self.run.path("model"), self.network.module, self.spec, self.plan)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +26,7 @@ from topomae.locks import Lock
 from topomae.random_state import rng_state, set_rng_state
 from topomae.stopping import StopRequest
 
-__all__ = ["Run", "RunSettings", "RunStatus", "rng_state", "run_status", "set_rng_state"]
+__all__ = ["Run", "RunSettings", "RunStatus", "finished", "rng_state", "run_status", "set_rng_state"]
 
 # What may lie in a folder before its first run: an edited plan, a log redirected there, what a start that
 # was killed at once left behind.
@@ -64,7 +64,8 @@ class Run:
         self.resuming = resuming
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self._lock = lock
-        self._step = 0
+        before = run_status(folder)
+        self._step = before.step if before else 0
         with ExitStack() as opened:
             opened.callback(lock.release)
             self._curves = Curves(folder / "metrics.csv", folder / "tensorboard" if tensorboard else None)
@@ -127,9 +128,7 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         status = "stopped" if self._stop.honoured or isinstance(error, KeyboardInterrupt) else "ok"
         if error is not None and not isinstance(error, KeyboardInterrupt):
             status = "failed"
@@ -233,13 +232,16 @@ class Run:
 
 
 def run_status(folder: str | Path) -> RunStatus | None:
-    """How far the run in a folder is, without locking it; None if no run was ever opened there.
+    """How far the run in a folder is, without locking it; None if no run was ever opened there."""
+    with suppress(OSError, ValidationError):
+        return RunStatus.model_validate_json((Path(folder) / "status.json").read_bytes())
+    return None
 
-    Raises:
-        RunError: the file that tells is damaged.
-    """
-    file = Path(folder) / "status.json"
-    return _read(RunStatus, file) if file.exists() else None
+
+def finished(folder: str | Path) -> bool:
+    """Whether the run in a folder is done, so that opening it again would be refused."""
+    status = run_status(folder)
+    return status is not None and status.status == "ok"
 
 
 def _event_log(file: Path) -> JsonLines:
@@ -257,17 +259,14 @@ def _check_folder(
         strange = [path for path in folder.iterdir() if not any(path.match(p) for p in _ALLOWED_BEFORE)]
         if strange:
             hint = "Choose a new or empty folder."
-            raise RunError(
-                f"holds other files, such as {strange[0].name}, and no run", hint=hint, path=folder
-            )
+            raise RunError(f"holds other files, such as {strange[0].name}, and no run", hint=hint, path=folder)
         write_json_atomic(file, RunSettings(kind=kind, settings=settings).model_dump())
         return False
-    before = _read(RunSettings, file)
+    before = _read_settings(file)
     if before.kind != kind:
         hint = "Choose another folder."
         raise RunError(f"holds a {before.kind} run, not a {kind} run", hint=hint, path=folder)
-    status = run_status(folder)
-    if not extend and status is not None and status.status == "ok":
+    if finished(folder) and not extend:
         hint = "Choose another folder, or ask for it to be extended."
         raise RunError("the run has finished already", hint=hint, path=folder)
     differences = _differences(before.settings, settings)
@@ -292,10 +291,10 @@ def _differences(before: dict[str, Any], now: dict[str, Any], group: str = "") -
     return found
 
 
-def _read(model: type[BaseModel], file: Path) -> Any:
+def _read_settings(file: Path) -> RunSettings:
     try:
-        return model.model_validate_json(file.read_bytes())
+        return RunSettings.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         hint = "Restore the file, or choose another folder."
-        raise RunError(f"is not a file of this version of TopoMAE: {first}", hint=hint, path=file) from error
+        raise RunError(f"is not a file of this version of TopoMAE: {reason}", hint=hint, path=file) from error

@@ -208,7 +208,10 @@ def rows_from_csv(text: str) -> tuple[Row, ...]:
         ValueError: a column is missing or a value is of the wrong type (pydantic's errors included).
     """
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    return tuple(_CHECK.validate_python(record) for record in reader)
+    try:
+        return tuple(_CHECK.validate_python(record) for record in reader)
+    except csv.Error as error:
+        raise ValueError(f"not a CSV table: {error}") from None
 
 
 _CHECK: TypeAdapter[Row] = TypeAdapter(Row)

@@ -7,12 +7,14 @@ walked plane by plane along the first axis, and planes that no further window to
 Memory, for L classes, planes of J x K voxels and windows of W planes along the first axis, in float32:
 
     4 L W J K   bytes where window scores are added up (on the GPU, or on the CPU if that is too small)
-    4 L H J K   bytes on the CPU for the H planes handed out and not yet used (`StreamedScores`)
+    4 L H J K   bytes on the CPU for the H planes handed out and not yet used (`streamed_scores.py`)
 
-A 512 x 512 x 400 volume with 9 classes and windows of 128 planes (J K = 512 x 400): 0.94 GB added up and at
-most 1.1 GB handed out (H <= 78 planes compared at once by `restore_labels` + 64 of the last row of windows),
-instead of 4.2 GB for all scores and weights at once. With the image (float32, 0.42 GB, about five times that
-for a moment while it is read and resampled), the label map and torch itself, segmenting stays below 5 GB.
+A 512 x 512 x 400 volume with 9 classes and windows of 128^3 (J K = 512 x 400): 0.94 GB added up and at most
+0.7 GB handed out (78 planes that `restore_labels` compares at once, and 16), instead of 4.2 GB for all scores
+and weights at once. Measured with a network that needs no memory, CPU: 3.4 GB at the peak of the whole
+process, of which 0.5 GB are libraries; 2.2 GB at the peak of reading and resampling, before. A file of
+probabilities needs all scores on both grids, 4 L (I J K + input voxels) bytes: 7.6 GB more here (measured for
+200 slices: 4.9 GB at the peak, where this gives 3.8 GB and 1.1 GB for the rest).
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ import torch.nn.functional as F
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from torch import nn
 
+from topomae.data.crops import PADDING, padded_shape, padding_before
 from topomae.data.plan import Plan
 from topomae.errors import RunError
 
 # Voxels of one batch of windows on a GPU; 4 windows of 64 x 128 x 128.
 _BATCH_VOXELS = 4 * 64 * 128 * 128
 _MAX_BATCH = 16
+_PLANES = 16  # handed out at once
 _SIGMA = 0.125  # of the Gaussian weights, in crop sizes: MONAI's and nnU-Net's value
 
 
@@ -121,7 +125,7 @@ def score_slabs(
 
     Args:
         network: in evaluation mode; maps (B, C, *crop_size) to logits (B, L, *crop_size).
-        image: (C, I, J, K) float32. Where it is smaller than the crop it is surrounded by zeros.
+        image: (C, I, J, K) float32. Where it is smaller than the crop it is padded, as for training.
         settings: see there.
         on_windows: called with the number of windows finished since the last call.
 
@@ -153,61 +157,19 @@ def score_slabs(
                 adding.add(crop * weights, window)
             on_windows(len(some))
         adding.row_done()
-        slab = adding.take(end - start)
         first, last = max(start, before[0]), min(end, before[0] + image.shape[1])
-        if first < last:
-            slab = slab[:, first - start : last - start, inside[0], inside[1]].cpu()
+        for at in range(first, last, _PLANES):
+            planes = slice(at - start, min(at + _PLANES, last) - start)
+            slab = adding.finished(planes)[:, :, inside[0], inside[1]].cpu()
             _check_finite(slab)
-            yield slice(first - before[0], last - before[0]), slab
+            shift = start - before[0]
+            yield slice(planes.start + shift, planes.stop + shift), slab
+        adding.drop(end - start)
 
 
 def count_windows(shape: Sequence[int], settings: WindowSettings) -> int:
     """Number of windows that cover a volume of (I, J, K) voxels."""
-    padded = [max(n, c) for n, c in zip(shape, settings.crop_size, strict=True)]
-    return len(_windows(padded, settings))
-
-
-class StreamedScores:
-    """Scores (L, I, J, K) which are computed while they are read, so that they never exist all at once.
-
-    Behaves like an array to `restore_labels`: `scores[c, planes]` gives a class's planes. Planes must be
-    asked for in rising order; those before the first plane asked for last are forgotten.
-
-    Args:
-        slabs: from `score_slabs`.
-        shape: (L, I, J, K).
-    """
-
-    def __init__(self, slabs: Iterator[tuple[slice, torch.Tensor]], shape: tuple[int, int, int, int]):
-        self.shape = shape
-        self._slabs = slabs
-        self._held: list[tuple[int, torch.Tensor]] = []  # first plane, (L, planes, J, K)
-        self._known = 0  # planes computed so far
-        self._forgotten = 0
-
-    def __getitem__(self, index: tuple[int, slice]) -> torch.Tensor:
-        channel, planes = index
-        start, stop, _ = planes.indices(self.shape[1])
-        if start < self._forgotten:
-            raise ValueError(f"plane {start} was forgotten; the first one known is {self._forgotten}")
-        self._forget(start)
-        while self._known < stop:
-            part, slab = next(self._slabs)
-            if slab.shape[0] != self.shape[0]:
-                raise ValueError(f"the network has {slab.shape[0]} outputs, not {self.shape[0]}")
-            self._held.append((part.start, slab))
-            self._known = part.stop
-        pieces = [slab[channel, max(start - first, 0) : stop - first] for first, slab in self._held]
-        return pieces[0] if len(pieces) == 1 else torch.cat([piece for piece in pieces if len(piece)])
-
-    def _forget(self, before: int) -> None:
-        kept = []
-        for first, slab in self._held:
-            if first + slab.shape[1] > before:
-                # A copy of the rest, or the forgotten part would stay in memory with it.
-                kept.append((first, slab) if first >= before else (before, slab[:, before - first :].clone()))
-        self._held = kept
-        self._forgotten = before
+    return len(_windows(padded_shape(shape, settings.crop_size), settings))
 
 
 class _Adding:
@@ -226,22 +188,27 @@ class _Adding:
         """Count the row's weights; every row has the same."""
         self._weight += self._row_weight
 
-    def take(self, planes: int) -> torch.Tensor:
-        """The finished scores (L, planes, J, K) of the first planes; the rest moves up."""
-        finished = self._scores[:, :planes] / self._weight[:planes]
+    def finished(self, planes: slice) -> torch.Tensor:
+        """Scores (L, planes, J, K) that no further window touches."""
+        return self._scores[:, planes] / self._weight[planes]
+
+    def drop(self, planes: int) -> None:
+        """Forget the first planes; the rest moves up, to meet the next row of windows."""
         for field in (*self._scores, self._weight):
             rest = len(field) - planes
             field[:rest] = field[planes:].clone()
             field[rest:] = 0
-        return finished
 
 
-def _pad(image: torch.Tensor, crop_size: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
-    """Centre an image that is smaller than the crop in zeros; also the planes added before each axis."""
-    missing = [max(c - n, 0) for n, c in zip(image.shape[1:], crop_size, strict=True)]
-    before = [n // 2 for n in missing]
-    sides = [(b, n - b) for b, n in zip(before, missing, strict=True)]
-    return F.pad(image, [*chain.from_iterable(reversed(sides))]) if any(missing) else image, before
+def _pad(image: torch.Tensor, crop_size: Sequence[int]) -> tuple[torch.Tensor, Sequence[int]]:
+    """Pad an image that is smaller than the crop as for training; also the voxels put before each axis."""
+    shape = image.shape[1:]
+    before = padding_before(shape, crop_size)
+    missing = [max(c - n, 0) for n, c in zip(shape, crop_size, strict=True)]
+    if not any(missing):
+        return image, before
+    sides = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    return F.pad(image, [*chain.from_iterable(reversed(sides))], value=PADDING), before
 
 
 def _windows(shape: Sequence[int], settings: WindowSettings) -> list[tuple[slice, ...]]:
@@ -255,15 +222,11 @@ def _windows(shape: Sequence[int], settings: WindowSettings) -> list[tuple[slice
 
 def _gaussian(settings: WindowSettings) -> torch.Tensor:
     """(*crop_size) weights, highest in the middle, on the network's device."""
-    weights = compute_importance_map(
-        settings.crop_size, mode="gaussian", sigma_scale=_SIGMA, device=settings.device
-    )
+    weights = compute_importance_map(settings.crop_size, mode="gaussian", sigma_scale=_SIGMA, device=settings.device)
     return weights.to(torch.float32)
 
 
-def _row_weight(
-    weights: torch.Tensor, windows: Sequence[tuple[slice, ...]], shape: Sequence[int]
-) -> torch.Tensor:
+def _row_weight(weights: torch.Tensor, windows: Sequence[tuple[slice, ...]], shape: Sequence[int]) -> torch.Tensor:
     """Sum of the weights of one row of windows: (crop planes, J, K)."""
     total = weights.new_zeros((weights.shape[0], *shape[1:]))
     for window in windows:

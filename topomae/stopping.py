@@ -6,15 +6,14 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from topomae.events import STARTED
 from topomae.files import remove_file
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Ctrl-C, kill, closed terminal, Windows' Ctrl-Break
-_LOADED = time.time()
 _SLACK = 2.0  # seconds; file systems and clocks round
 
 
@@ -33,7 +32,7 @@ class StopRequest:
         self._interrupts = 0
         self._pid = os.getpid()
         self._before: dict[int, Any] = {}
-        if file.exists() and file.stat().st_mtime < _LOADED - _SLACK:
+        if file.exists() and file.stat().st_mtime < STARTED - _SLACK:
             remove_file(file)
         if threading.current_thread() is threading.main_thread():
             self._catch_signals()
@@ -44,12 +43,11 @@ class StopRequest:
         return self.honoured
 
     def close(self) -> None:
-        """Give the signals back and remove the file if it was obeyed."""
+        """Give the signals back and remove the file: what it asked for has happened."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-        if self.honoured:
-            remove_file(self._file)
+        remove_file(self._file)
 
     def _catch_signals(self) -> None:
         for name in _SIGNALS:

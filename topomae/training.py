@@ -66,7 +66,7 @@ def loading_workers(settings: Settings, device: Device) -> int:
 def make_optimizer(
     parts: Iterable[tuple[nn.Module, float]], settings: Settings, **options: object
 ) -> torch.optim.AdamW:
-    """AdamW over modules with a learning-rate scale each.
+    """AdamW over modules with a learning-rate scale each, for settings that are resolved.
 
     Biases, normalizations and other vectors are not decayed.
     """
@@ -83,9 +83,7 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=settings.learning_rate, **options)
 
 
-def set_learning_rate(
-    optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: float, schedule: str
-) -> float:
+def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: float, schedule: str) -> float:
     """Set every group's learning rate for `step` of `steps`; return that of the first group.
 
     Linear warm-up over the fraction `warmup`, then `cosine` or `poly` (power 0.9) to zero.

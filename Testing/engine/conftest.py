@@ -82,6 +82,18 @@ def ct_dataset(data_folder):
     return _real_dataset(data_folder, "ct_smoke")
 
 
+@pytest.fixture(scope="session")
+def is_clear():
+    """A function that says whether a TopoMAEError is one line that names what, where and the remedy."""
+
+    def check(error) -> bool:
+        text = str(error)
+        complete = bool(error.message and error.hint and error.path)
+        return complete and "\n" not in text and "object at 0x" not in text
+
+    return check
+
+
 @pytest.fixture
 def an_oblique_affine() -> np.ndarray:
     """A rotated, anisotropic, left-handed voxel-to-RAS affine: (4, 4), mm."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
-import warnings
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import check_case, check_dataset, load_case, open_dataset, require_ok
-from topomae.data.volume_io import read_image, read_labels, write_image, write_labels
-from topomae.errors import BadDataError, TopoMAEError
+from topomae.data.volume_io import read_image, write_image
+from topomae.errors import BadDataError
 
 # Bad input beside the data, by what happens to it. The words must all stand in the message.
 REFUSED_FILES = {
@@ -55,14 +52,6 @@ REFUSED_SERIES = {
 ELSEWHERE = {"c02_image_without_label", "c04_stray_file", "j01_dataset_json"}  # tests of their own below
 
 
-def is_clear(error: TopoMAEError) -> bool:
-    """One line, what and remedy both given, and no trace of a programming error."""
-    text = str(error)
-    return (
-        bool(error.message and error.hint and error.path) and "\n" not in text and "object at 0x" not in text
-    )
-
-
 def as_case(folder: Path) -> tuple[Dataset, Case]:
     """The loose image and label of one bad input, as a case of a hippocampus data set."""
     label = folder / "label.nii.gz"
@@ -76,7 +65,7 @@ def test_every_bad_input_on_the_list_has_a_test(broken_cases):
 
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
-def test_a_bad_file_is_refused_by_name(broken_folder, name, capfd):
+def test_a_bad_file_is_refused_by_name(broken_folder, name, capfd, is_clear):
     dataset, case = as_case(broken_folder / name)
     report = check_case(dataset, case, labels_needed=case.label is not None)
     assert not report.ok and len(report.errors) == 1
@@ -100,14 +89,14 @@ def test_an_odd_but_usable_file_is_accepted_with_a_note(broken_folder, name):
 
 
 @pytest.mark.parametrize("name", REFUSED_FOLDERS)
-def test_an_incomplete_case_is_refused_by_name(broken_folder, name):
+def test_an_incomplete_case_is_refused_by_name(broken_folder, name, is_clear):
     with pytest.raises(BadDataError) as error:
         open_dataset(broken_folder / name)
     assert is_clear(error.value) and all(word in str(error.value) for word in REFUSED_FOLDERS[name])
 
 
 @pytest.mark.parametrize("name", REFUSED_SERIES)
-def test_a_dicom_folder_that_is_no_whole_series_is_refused(broken_folder, name, capfd):
+def test_a_dicom_folder_that_is_no_whole_series_is_refused(broken_folder, name, capfd, is_clear):
     with pytest.raises(BadDataError) as error:
         read_image(broken_folder / name, case="patient")
     assert is_clear(error.value) and str(error.value).startswith("case patient: ")
@@ -115,7 +104,7 @@ def test_a_dicom_folder_that_is_no_whole_series_is_refused(broken_folder, name, 
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_image_without_label_serves_pretraining_but_not_supervised_training(broken_folder):
+def test_an_image_without_label_serves_pretraining_but_not_supervised_training(broken_folder, is_clear):
     dataset = open_dataset(broken_folder / "c02_image_without_label")
     assert check_dataset(dataset, dataset.cases, labels_needed=False)[0].ok
     (report,) = check_dataset(dataset, dataset.cases, labels_needed=True)
@@ -165,7 +154,7 @@ def test_the_error_for_many_bad_cases_names_the_first_and_the_others(broken_fold
 # --- dataset.json and splits.json ------------------------------------------------------------------
 
 BAD_DESCRIPTIONS = {
-    "trailing_comma": ["not valid JSON", "line 32, column 13", "Remove the comma"],
+    "trailing_comma": ["not valid JSON", "line 32, column 12", "Remove the comma"],
     "missing_file": ["no_such_case", "does not exist"],
     "duplicate_case_wrong_numTraining": ["hippocampus_001", "2 times", "numTraining says 3", "4"],
     "no_labels": ['"labels" is missing'],
@@ -191,7 +180,7 @@ def hippocampus_copy(data_folder, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("name", BAD_DESCRIPTIONS)
-def test_a_wrong_description_is_refused_with_its_own_message(broken_folder, hippocampus_copy, name):
+def test_a_wrong_description_is_refused_with_its_own_message(broken_folder, hippocampus_copy, name, is_clear):
     assert len(open_dataset(hippocampus_copy).cases) == 8
     target = "splits.json" if name == "splits_overlap" else "dataset.json"
     shutil.copy(broken_folder / "j01_dataset_json" / f"{name}.json", hippocampus_copy / target)
@@ -234,7 +223,7 @@ WRONG_KEYS = [
 
 
 @pytest.mark.parametrize(("changes", "words"), WRONG_KEYS)
-def test_a_wrong_key_of_dataset_json_is_named(hippocampus_copy, changes, words):
+def test_a_wrong_key_of_dataset_json_is_named(hippocampus_copy, changes, words, is_clear):
     with pytest.raises(BadDataError) as error:
         open_dataset(edited(hippocampus_copy, **changes))
     assert is_clear(error.value) and words in str(error.value), str(error.value)
@@ -251,7 +240,7 @@ def test_a_wrong_key_of_dataset_json_is_named(hippocampus_copy, changes, words):
         (b'{"training": [nul]}', "line 1, column 15"),
     ],
 )
-def test_a_file_that_is_no_json_object_is_refused(hippocampus_copy, content, words):
+def test_a_file_that_is_no_json_object_is_refused(hippocampus_copy, content, words, is_clear):
     (hippocampus_copy / "dataset.json").write_bytes(content)
     with pytest.raises(BadDataError) as error:
         open_dataset(hippocampus_copy)
@@ -276,7 +265,7 @@ def test_a_file_that_is_no_json_object_is_refused(hippocampus_copy, content, wor
         ),
     ],
 )
-def test_a_wrong_split_is_refused(hippocampus_copy, content, words):
+def test_a_wrong_split_is_refused(hippocampus_copy, content, words, is_clear):
     (hippocampus_copy / "splits.json").write_text(json.dumps(content))
     with pytest.raises(BadDataError) as error:
         open_dataset(hippocampus_copy)
@@ -285,7 +274,7 @@ def test_a_wrong_split_is_refused(hippocampus_copy, content, words):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-def test_links_that_leave_the_data_folder_are_refused(tmp_path, a_grey_volume):
+def test_links_that_leave_the_data_folder_are_refused(tmp_path, a_grey_volume, is_clear):
     write_image(tmp_path / "elsewhere.nii.gz", a_grey_volume, np.eye(4))
     (tmp_path / "data" / "images").mkdir(parents=True)
     (tmp_path / "data" / "images" / "a.nii.gz").symlink_to(tmp_path / "elsewhere.nii.gz")
@@ -297,153 +286,3 @@ def test_links_that_leave_the_data_folder_are_refused(tmp_path, a_grey_volume):
     (tmp_path / "data" / "images" / "a.nii.gz").symlink_to(Path("..") / "real.nii.gz")  # inside: allowed
     (tmp_path / "link").symlink_to(tmp_path / "data")  # the data folder itself may be a link
     assert [case.name for case in open_dataset(tmp_path / "link").cases] == ["a"]
-
-
-# --- single files ----------------------------------------------------------------------------------
-
-
-def refused(path: Path, reader=read_image) -> str:
-    """Read, expect a clear refusal that names case and file, and return the sentence."""
-    with pytest.raises(BadDataError) as error:
-        reader(path, case="patient 7")
-    assert is_clear(error.value) and error.value.case == "patient 7" and str(path) in str(error.value)
-    return str(error.value)
-
-
-def test_headers_that_declare_absurd_sizes_are_refused_before_memory_is_taken(tmp_path):
-    header = nib.Nifti1Header()
-    header.set_data_shape((10_000, 10_000, 10_000))
-    header.set_data_dtype(np.float32)
-    header.set_sform(np.eye(4), 1)
-    header["magic"], header["vox_offset"] = b"n+1", 352
-    content = header.binaryblock + bytes(4) + bytes(1000)
-    (tmp_path / "a.nii").write_bytes(content)
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
-    header.set_data_shape((1500, 1500, 1500))  # possible, but not in so few bytes
-    content = header.binaryblock + bytes(4) + bytes(1000)
-    (tmp_path / "b.nii").write_bytes(content)
-    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(content))
-    text = "NRRD0004\ntype: float\ndimension: 3\nsizes: {0} {0} {0}\nencoding: {1}\n\n"
-    for name, size, encoding in (("a", 10_000, "raw"), ("b", 1500, "raw"), ("c", 1500, "gzip")):
-        (tmp_path / f"{name}.nrrd").write_bytes(text.format(size, encoding).encode() + bytes(1000))
-    for name in ("a.nii", "a.nii.gz", "a.nrrd"):
-        assert "impossible size of 10000×10000×10000" in refused(tmp_path / name)
-    for name in ("b.nii", "b.nii.gz", "b.nrrd", "c.nrrd"):
-        assert "more than this file" in refused(tmp_path / name)
-
-
-def test_images_that_are_no_volumes_are_refused(tmp_path):
-    for name, shape in {"flat": (30, 40), "slice": (30, 40, 1), "five": (5, 6, 7, 2, 3)}.items():
-        nib.save(nib.Nifti1Image(np.ones(shape, np.float32), np.eye(4)), tmp_path / f"{name}.nii.gz")
-    nib.save(nib.Nifti1Image(np.ones((4, 5, 6), np.complex64), np.eye(4)), tmp_path / "complex.nii.gz")
-    sitk.WriteImage(sitk.Image(30, 40, sitk.sitkFloat32), str(tmp_path / "flat.nrrd"))
-    assert "30×40 pixels, not a volume" in refused(tmp_path / "flat.nii.gz")
-    assert "30×40×1 pixels, not a volume" in refused(tmp_path / "slice.nii.gz")
-    assert "30×40 pixels, not a volume" in refused(tmp_path / "flat.nrrd")
-    assert "5 axes" in refused(tmp_path / "five.nii.gz")
-    assert "complex" in refused(tmp_path / "complex.nii.gz")
-    assert "2 channels" in refused_label(tmp_path, np.ones((4, 5, 6, 2), np.uint8))
-
-
-def refused_label(folder: Path, values: np.ndarray) -> str:
-    nib.save(nib.Nifti1Image(values, np.eye(4)), folder / "label.nii.gz")
-    return refused(folder / "label.nii.gz", read_labels)
-
-
-def test_label_values_that_are_no_labels_are_refused(tmp_path):
-    for value, words in ((-1, "value -1"), (70_000, "70000"), (np.nan, "nan"), (np.inf, "inf"), (1.5, "1.5")):
-        values = np.zeros((4, 5, 6), np.float32)
-        values[1, 2, 3] = value
-        assert words in refused_label(tmp_path, values)
-
-
-def test_a_wrong_or_missing_name_is_told(tmp_path):
-    for name in ("a.png", "a.dcm", "a.gz", "a"):
-        (tmp_path / name).write_bytes(b"x")
-    assert "not a volume file" in refused(tmp_path / "a.png")
-    assert "folder that holds the series" in refused(tmp_path / "a.dcm")
-    assert "does not exist" in refused(tmp_path / "gone.nii.gz")
-    assert "no DICOM series" in refused(tmp_path)
-
-
-def test_files_named_as_another_format_are_told_apart(tmp_path, a_grey_volume):
-    write_image(tmp_path / "a.nii", a_grey_volume, np.eye(4))
-    write_image(tmp_path / "a.nrrd", a_grey_volume, np.eye(4))
-    shutil.copy(tmp_path / "a.nii", tmp_path / "b.nii.gz")
-    shutil.copy(tmp_path / "a.nrrd", tmp_path / "c.nii")
-    shutil.copy(tmp_path / "a.nii", tmp_path / "d.nrrd")
-    assert "uncompressed NIfTI" in refused(tmp_path / "b.nii.gz")
-    assert "an NRRD file" in refused(tmp_path / "c.nii")
-    assert "uncompressed NIfTI" in refused(tmp_path / "d.nrrd")
-
-
-def test_zero_spacing_is_refused_however_the_header_places_the_volume(tmp_path, a_grey_volume):
-    for name, codes in {"none": (0, 0), "qform": (0, 1)}.items():
-        nib.save(nib.Nifti1Image(a_grey_volume[0], np.eye(4)), tmp_path / f"{name}.nii")
-        raw = bytearray((tmp_path / f"{name}.nii").read_bytes())
-        raw[84:88] = np.float32(0).tobytes()  # pixdim[2]
-        raw[252:256] = np.array([codes[1], codes[0]], "<i2").tobytes()  # qform_code, sform_code
-        (tmp_path / f"{name}.nii").write_bytes(raw)
-        assert "not positive" in refused(tmp_path / f"{name}.nii")
-
-
-def test_a_damaged_nrrd_is_refused(tmp_path, a_grey_volume):
-    write_image(tmp_path / "a.nrrd", a_grey_volume, np.eye(4))
-    good = (tmp_path / "a.nrrd").read_bytes()
-    for place in (len(good) - 30, len(good) - 200, len(good) - 400):  # ITK reads some of these silently
-        (tmp_path / "a.nrrd").write_bytes(good[:place] + bytes([good[place] ^ 16]) + good[place + 1 :])
-        assert "damaged" in refused(tmp_path / "a.nrrd")
-    (tmp_path / "a.nrrd").write_bytes(good[:-300])
-    assert "damaged" in refused(tmp_path / "a.nrrd")
-    (tmp_path / "a.nrrd").write_bytes(good[:60])
-    assert "truncated" in refused(tmp_path / "a.nrrd")
-
-
-@pytest.mark.parametrize("named", ["../b.raw", "/etc/hostname", "LIST", "b%02d.raw 1 9 1", "missing.raw"])
-def test_an_nrrd_header_may_not_fetch_its_data_from_elsewhere(tmp_path, named):
-    (tmp_path / "b.raw").write_bytes(bytes(1000))
-    (tmp_path / "in").mkdir()
-    text = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10 10 10\nencoding: raw\ndata file: {named}\n"
-    (tmp_path / "in" / "a.nhdr").write_text(text)
-    with pytest.raises(BadDataError) as error:
-        read_image(tmp_path / "in" / "a.nhdr")
-    assert is_clear(error.value)
-
-
-def test_a_file_that_vanishes_after_opening_is_reported_with_its_case(tmp_path, a_grey_volume, a_label_map):
-    for name in ("a", "b"):
-        write_image(tmp_path / "images" / f"{name}.nii.gz", a_grey_volume, np.eye(4))
-        write_labels(tmp_path / "labels" / f"{name}.nii.gz", a_label_map, np.eye(4))
-    dataset = open_dataset(tmp_path)
-    (tmp_path / "images" / "b.nii.gz").unlink()
-    (tmp_path / "labels" / "a.nii.gz").unlink()
-    reports = check_dataset(dataset, dataset.cases, labels_needed=True)
-    assert [report.ok for report in reports] == [False, False]
-    for report, file in zip(reports, ("labels", "images"), strict=True):
-        assert "does not exist" in str(report.errors[0]) and report.errors[0].path.parent.name == file
-        assert report.errors[0].case == report.case.name
-
-
-def test_no_damage_to_a_header_escapes_as_another_error(tmp_path, a_grey_volume):
-    """Change every header byte in turn: the file is read, or refused in a sentence; nothing else happens."""
-    rng = np.random.default_rng(7)
-    small = np.ascontiguousarray(a_grey_volume[:, :4, :5, :3])
-    write_image(tmp_path / "good.nii", small, np.diag([1, 2, 3, 1.0]))
-    write_image(tmp_path / "good.nrrd", small, np.diag([1, 2, 3, 1.0]))
-    read = 0
-    for suffix in (".nii", ".nrrd"):
-        good = (tmp_path / f"good{suffix}").read_bytes()
-        end = 352 if suffix == ".nii" else good.index(b"\n\n") + 2
-        for place in range(end):
-            changed = bytearray(good)
-            changed[place] = rng.integers(256)
-            (tmp_path / f"bad{suffix}").write_bytes(changed)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                try:
-                    array = read_image(tmp_path / f"bad{suffix}").array
-                    assert np.isfinite(array).all() and array.ndim == 4
-                    read += 1
-                except BadDataError as error:
-                    assert is_clear(error)
-    assert read > 100  # most bytes of a header do not matter

@@ -149,7 +149,9 @@ def test_a_damaged_entry_is_made_again(part, three_cases, a_plan, made, tmp_path
         index.write_text("{", encoding="utf-8")
     elif part == "escape":
         content = json.loads(index.read_text(encoding="utf-8"))
-        content["arrays"]["image"] = "../" + content["arrays"]["image"]
+        name = content["arrays"]["image"]
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+        content["arrays"]["image"] = "../" + name
         index.write_text(json.dumps(content), encoding="utf-8")
     else:
         (array,) = folder.glob(f"*.{part}.npy")

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_stand_ins import Recorder
 
-from topomae.console import ConsoleSink, duration
+from topomae.console import ConsoleSink, duration, print_evaluation
 from topomae.errors import BadDataError
 from topomae.events import Events, JsonLines, Progress
 
@@ -34,19 +35,6 @@ class Terminal(io.StringIO):
 
     def isatty(self):
         return True
-
-
-class Recorder:
-    """A sink that keeps events."""
-
-    def __init__(self):
-        self.events = []
-
-    def write(self, event):
-        self.events.append(event)
-
-    def close(self):
-        pass
 
 
 @pytest.fixture
@@ -114,6 +102,7 @@ def test_a_training_outlives_the_program_that_reads_its_events():
         "events = Events(JsonLines(sys.stdout)) if how == 'stream' else Events.to(how)\n"
         "for _ in range(20000): events.warning('x' * 100)\n"
         "events.close()\n"
+        "print('somebody else prints')\n"
         "sys.stderr.write('done')\n"
     )
     for how in ("json", "stream", "auto"):
@@ -121,7 +110,8 @@ def test_a_training_outlives_the_program_that_reads_its_events():
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         child.stdout.readline()
         child.stdout.close()
-        assert child.stderr.read() == b"done"
+        told = child.stderr.read().replace(b"somebody else prints", b"")  # json: stderr takes it
+        assert told.strip() == b"done"
         assert child.wait() == 0
 
 
@@ -222,17 +212,21 @@ def test_a_log_file_gets_few_plain_lines(clock):
         if step == 500:
             events.warning("has [bold]no[/bold] \x1b[2J label", case="c1")
         progress.advance()
+    for _ in range(2):
+        list(Progress(events, 3, "validate", clock=clock))
+        events.emit("metric", step=1000, phase="validate", values={"dice": 0.9})
     events.emit("end", status="stopped")
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("TopoMAE ") and lines[0].endswith("· pretrain · cpu · runs/r1 · going on")
     assert lines[1] == "  spacing: 0.7 × 0.7 × 5  (median of 20 cases)"
     assert lines[2] == "pretrain  20/1000 (2 %)  8 min 10 s left  loss 0.05  topo –"
     assert "warning: case c1: has [bold]no[/bold] \ufffd[2J label" in lines
-    assert lines[-2:] == [
+    assert lines[-6:] == [
         "pretrain  1000/1000 (100 %)  loss 0.001  topo –",
+        *["validate  3/3 (100 %)", "validate  dice 0.9"] * 2,
         "stopped; the same command goes on from here",
     ]
-    assert 50 <= len(lines) <= 62, "one for about ten seconds"
+    assert 50 <= len(lines) <= 66, "one for about ten seconds"
 
 
 def test_a_terminal_shows_a_bar_per_phase_with_time_left_and_values():
@@ -242,7 +236,7 @@ def test_a_terminal_shows_a_bar_per_phase_with_time_left_and_values():
         progress = Progress(events, 4, phase, clock=clock)
         for step in range(3):
             clock.now += 60
-            events.emit("metric", step=step, phase="loss of " + phase, values={"loss": 0.25})
+            events.emit("metric", step=step, phase=phase, values={"loss": 0.25})
             progress.advance()
     events.warning("look out", case="c1")
     events.error(BadDataError("is broken", hint="Repair it."))
@@ -254,3 +248,16 @@ def test_a_terminal_shows_a_bar_per_phase_with_time_left_and_values():
     assert "warning: case c1: look out" in text
     assert "error: is broken. Repair it." in text
     assert text.rstrip().endswith("failed")
+
+
+def test_an_evaluation_is_printed_as_a_table_with_what_is_undefined():
+    from topomae.evaluation import Evaluation
+    from topomae.scores import LabelSummary, Statistic, Summary
+
+    metrics = {"dice": Statistic.of([0.5, 0.75]), "hd95_mm": Statistic.of([float("nan")])}
+    label = LabelSummary(name="[b]aorta", missed=0, made_up=0, absent=0, metrics=metrics)
+    summary = Summary(cases=2, overall=metrics, per_label={3: label}, surface_tolerance_mm={3: 1.0})
+    stream = io.StringIO()
+    print_evaluation(Evaluation((), summary), stream)
+    row = next(line for line in stream.getvalue().splitlines() if "aorta" in line)
+    assert [cell.strip() for cell in row.split("│")[1:5]] == ["3 [b]aorta", "0.625", "–", "–"]

@@ -153,14 +153,15 @@ def test_intensities_stay_at_their_position_in_the_patient(seed):
 
     shape = (26, 28, 24)
     image = brightness(shape, affine)[None].astype(np.float32)
+    image[:, :4], image[:, :, -2:], image[..., :1] = -9, -9, -9  # a border, which is cut off
     made = preprocess(Volume(image, affine), None, a_plan((1.1, 0.9, 1.3)))
     expected = brightness(made.image.shape[1:], made.affine)
     inside = tuple(slice(3, -3) for _ in range(3))
     slope, offset = np.polyfit(made.image[0][inside].ravel(), expected[inside].ravel(), 1)
     np.testing.assert_allclose(made.image[0][inside] * slope + offset, expected[inside], atol=0.04)
     corners = np.array([[-0.5] * 3, [n - 0.5 for n in made.image.shape[1:]]])
-    outer = np.array([[-0.5] * 3, [n - 0.5 for n in made.geometry.ras_shape]])
-    np.testing.assert_allclose(  # the volume's outer edges have not moved
+    outer = np.array(made.geometry.box).T - 0.5
+    np.testing.assert_allclose(  # the outer edges of what was kept have not moved
         corners @ made.affine[:3, :3].T + made.affine[:3, 3],
         outer @ made.geometry.ras_affine[:3, :3].T + made.geometry.ras_affine[:3, 3],
         atol=1e-9,
@@ -205,6 +206,14 @@ def test_scores_are_taken_slab_by_slab_and_class_by_class(monkeypatch):
     assert watched.largest <= 7 * 20 * 12  # of 30 planes
     for tensor in (torch.from_numpy(scores), torch.from_numpy(scores).to(torch.float64)):
         np.testing.assert_array_equal(restore_labels(tensor, geometry, values), restored)
+
+
+def test_of_equal_scores_the_lowest_class_wins():
+    volume = Volume(np.random.default_rng(0).normal(size=(1, 6, 7, 8)).astype(np.float32), np.eye(4))
+    geometry = preprocess(volume, None, a_plan((1.5, 1, 1))).geometry
+    scores = np.ones((4, *geometry.preprocessed_shape), np.float16)
+    scores[0] = 0
+    assert (restore_labels(scores, geometry, (0, 5, 6, 7)) == 5).all()
 
 
 def test_scores_of_another_grid_are_a_programming_error():

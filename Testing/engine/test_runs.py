@@ -1,17 +1,13 @@
-"""A run folder survives kills, damage, second writers and full disks, and goes on exactly where it was."""
+"""A run folder survives kills and second writers, and goes on exactly where it was."""
 
 # ruff: noqa: NPY002 (the global generators are what is tested)
 
 from __future__ import annotations
 
-import errno
 import json
-import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,92 +15,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_stand_ins import Recorder, fast_processes, open_run, train, wait_for_owner, what_remains
 
-from topomae import checkpoints, locks
+from topomae import checkpoints
 from topomae.errors import RunError
 from topomae.events import Events
-from topomae.files import atomic_path, write_json_atomic
-from topomae.locks import Lock, Owner, process_started, read_owner
-from topomae.runs import Run, rng_state, run_status, set_rng_state
+from topomae.files import write_json_atomic
+from topomae.locks import Lock
+from topomae.runs import Run, finished, rng_state, run_status, set_rng_state
 
-STEPS = 120
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
-
-
-class Recorder:
-    """A sink that keeps events."""
-
-    def __init__(self):
-        self.events = []
-
-    def write(self, event):
-        self.events.append(event)
-
-    def close(self):
-        pass
-
-    def of(self, kind):
-        return [event for event in self.events if event["event"] == kind]
-
-
-def open_run(folder, kind="pretrain", settings=None, events=None, **more):
-    return Run.open(folder, kind, settings or {}, events, tensorboard=False, **more)
-
-
-def train(folder, steps=STEPS, pause=0.0):
-    """A small training whose every step depends on all before it and on all random generators."""
-    with open_run(folder, settings={"steps": steps}) as run:
-        random.seed(1), np.random.seed(2), torch.manual_seed(3)
-        state = run.load_checkpoint() or {"step": 0, "weights": torch.zeros(2000), "best": 1e9}
-        if "rng" in state:
-            set_rng_state(state["rng"])
-        weights, best = state["weights"], state["best"]
-        for step in run.events.track(range(state["step"] + 1, steps + 1), "train", done=state["step"]):
-            weights = 0.9 * weights + torch.rand(2000) * random.random() + float(np.random.rand())
-            loss = float(weights.std())
-            run.log_metrics(step, "train", {"loss": loss, "nothing": float("nan")})
-            if loss < best:
-                best = loss
-                run.save_checkpoint({"weights": weights}, "best", step=step)
-            stop = run.stop_requested()
-            if step % 3 == 0 or stop or step == steps:
-                run.save_checkpoint(
-                    {"step": step, "weights": weights, "best": best, "rng": rng_state()}, step=step
-                )
-            if stop:
-                return
-            time.sleep(pause)
-
-
-def what_remains(folder):
-    """All of a run that must not depend on how often it was interrupted."""
-    last, best = (
-        checkpoints.Checkpoints(folder / "checkpoints").load(name, pytest.fail) for name in ("last", "best")
-    )
-    metrics = (folder / "metrics.csv").read_bytes()
-    return (
-        metrics,
-        last[1],
-        last[0]["weights"].numpy().tobytes(),
-        best[1],
-        best[0]["weights"].numpy().tobytes(),
-    )
-
-
-def wait_for_owner(folder, child):
-    while (owner := read_owner(folder / "lock")) is None or owner.pid != child.pid:
-        assert child.is_alive()
-        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
 def processes():
-    """Starts processes fast where forking from a clean server is possible, and anyhow elsewhere."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "topomae.runs"])
-    return context
+    return fast_processes()
 
 
 @pytest.fixture
@@ -208,105 +133,6 @@ def test_the_best_model_of_dropped_steps_gives_way_to_the_one_before(a_folder):
         assert run.load_checkpoint("best") == {"at": 1}
 
 
-# --- damage ----------------------------------------------------------------------------------------------
-
-
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def cut_in_half(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.mark.parametrize("damage", [flip_a_byte, cut_in_half])
-def test_a_damaged_checkpoint_is_said_to_be_so_and_the_one_before_is_used(a_folder, recorder, damage):
-    with open_run(a_folder) as run:
-        for step in (1, 2, 3):
-            run.log_metrics(step, "train", {"loss": 1.0})
-            newest = run.save_checkpoint({"step": step, "weights": torch.arange(100.0)}, step=step)
-        run._stop.honoured = True
-    assert len(list(newest.parent.iterdir())) == 2
-    damage(newest)
-    with open_run(a_folder, events=Events(recorder)) as run:
-        assert run.load_checkpoint()["step"] == 2
-        run._stop.honoured = True
-    assert newest.name in recorder.of("warning")[0]["message"]
-    assert (a_folder / "metrics.csv").read_text().splitlines()[-1].startswith("2,")
-
-    damage(run.checkpoints.of("last")[0].path)
-    for _ in range(2):  # asked again, it must not begin from nothing behind the user's back
-        with pytest.raises(RunError, match="damaged"), open_run(a_folder) as run:
-            run.load_checkpoint()
-
-
-def test_code_hidden_in_a_checkpoint_is_not_run(a_folder, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "evil"),)
-
-    with open_run(a_folder) as run:
-        path = run.save_checkpoint({"step": 1}, step=1)
-        torch.save({"step": Evil()}, path)
-        checksum = checkpoints.hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        path.rename(path.with_name(f"last-00000009-{checksum}.pt"))
-        with pytest.raises(RunError, match="cannot read"):
-            run.load_checkpoint()
-    assert not (tmp_path / "evil").exists()
-
-
-def test_a_state_that_could_not_be_loaded_again_is_refused_by_name(a_folder):
-    with open_run(a_folder) as run, pytest.raises(TypeError, match=r"state\['a'\]\[1\] is a float64"):
-        run.save_checkpoint({"a": [1, np.float64(2)]}, step=1)
-    module, optimizer = torch.nn.Linear(2, 2), None
-    optimizer = torch.optim.AdamW(module.parameters())
-    module(torch.ones(1, 2)).sum().backward(), optimizer.step()
-    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-    with open_run(a_folder, extend=True) as run:
-        run.save_checkpoint(state, step=1)
-        torch.testing.assert_close(run.load_checkpoint()["optimizer"], state["optimizer"])
-
-
-def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(a_folder, monkeypatch):
-    class FullDisk(checkpoints._HashingWriter):
-        def write(self, data):
-            self.error = OSError(errno.ENOSPC, "No space left on device")
-            raise self.error
-
-    with open_run(a_folder) as run:
-        run.save_checkpoint({"step": 1}, step=1)
-        with (
-            monkeypatch.context() as patched,
-            pytest.raises(RunError, match=r"No space left.*Free some space"),
-        ):
-            patched.setattr(checkpoints, "_HashingWriter", FullDisk)
-            run.save_checkpoint({"step": 2}, step=2)
-        assert run.load_checkpoint() == {"step": 1}
-    assert not list(a_folder.rglob(".tmp-*"))
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
-    target = tmp_path / "case.01.nii.gz"
-    target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
-        assert temporary.name.endswith(".nii.gz")
-        temporary.write_text("new")
-        raise KeyboardInterrupt
-    with pytest.raises(ValueError, match="JSON"):
-        write_json_atomic(target, {"loss": float("nan")})
-    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(target, "old")]
-
-
-@posix
-@pytest.mark.skipif(hasattr(os, "getuid") and os.getuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_permission_is_refused_in_one_sentence(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(RunError, match="cannot write: Permission denied"):
-        open_run(tmp_path / "run")
-
-
 # --- one writer ------------------------------------------------------------------------------------------
 
 
@@ -323,71 +149,6 @@ def test_a_second_writer_is_told_who_works_there(a_folder, processes):
         pytest.raises(RunError, match=f"in use by process {os.getpid()}"),
     ):
         open_run(a_folder, settings={"steps": 10**6})
-
-
-def claim(path, start, claimed):
-    start.wait()
-    with suppress(RunError):
-        Lock(path)
-        claimed.put(os.getpid())
-    start.wait()  # all stay alive until all have tried
-
-
-def test_of_many_that_find_the_same_dead_owner_one_gets_the_lock(processes, tmp_path):
-    for attempt in range(4):
-        path = tmp_path / f"lock{attempt}"
-        path.write_text(
-            json.dumps({"pid": 2**30, "started": "long ago", "host": Owner.me().host, "token": "x"})
-        )
-        start, claimed = processes.Barrier(6), processes.SimpleQueue()
-        children = [processes.Process(target=claim, args=(path, start, claimed)) for _ in range(6)]
-        for child in children:
-            child.start()
-        for child in children:
-            child.join()
-        winner = claimed.get()
-        assert claimed.empty()
-        assert read_owner(path).pid == winner
-
-
-@posix
-def test_a_lock_is_stale_when_its_process_is_dead_or_another_one(tmp_path):
-    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    path, me = tmp_path / "lock", Owner.me()
-
-    def left_by(pid, started, host=me.host):
-        path.write_text(json.dumps({"pid": pid, "started": started, "host": host, "token": "x"}))
-
-    left_by(sleeper.pid, process_started(sleeper.pid))
-    with pytest.raises(RunError, match=f"in use by process {sleeper.pid}"):
-        Lock(path)
-    sleeper.kill()
-    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, but not yet taken notice of
-    Lock(path).release()
-    left_by(sleeper.pid, "whenever")
-    sleeper.communicate()
-    Lock(path).release()
-    left_by(me.pid, "before the last restart")
-    Lock(path).release()
-    path.write_bytes(b'{"pid": 1')
-    Lock(path).release()
-    left_by(1, "whenever", host="elsewhere")
-    with pytest.raises(RunError, match=r"process 1 on elsewhere.*delete the file lock"):
-        Lock(path)
-
-
-@posix
-def test_the_portable_way_to_see_a_process_agrees_with_the_one_of_linux():
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = locks._started_by_ps(child.pid)
-    if started == "":
-        pytest.skip("no ps here")
-    assert started == locks._started_by_ps(child.pid) and process_started(child.pid)
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert locks._started_by_ps(child.pid) is None and process_started(child.pid) is None
-    child.communicate()
-    assert locks._started_by_ps(child.pid) is None and process_started(child.pid) is None
 
 
 def test_nothing_is_saved_by_one_who_lost_the_folder(a_folder):
@@ -427,7 +188,8 @@ def test_other_settings_are_refused_by_name(a_folder):
     with pytest.raises(RunError, match="finished"):
         open_run(a_folder, settings=other)
     with open_run(a_folder, settings={**other, "steps": 9}, changeable={"steps"}, extend=True) as run:
-        assert run.resuming
+        assert run.resuming and not finished(a_folder)
+    assert finished(a_folder) and not finished(a_folder / "nowhere")
     with pytest.raises(RunError, match="holds a pretrain run, not a finetune run"):
         open_run(a_folder, kind="finetune")
     assert not (a_folder / "lock").exists()
@@ -507,6 +269,23 @@ def test_a_signal_asks_to_stop_and_a_second_ctrl_c_stops_at_once(a_folder, numbe
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@posix
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, 7), (signal.SIGTERM, -signal.SIGTERM)])
+def test_ctrl_c_leaves_the_data_loading_processes_to_the_training(a_folder, number, end):
+    ready, tell = os.pipe()
+    with open_run(a_folder):
+        child = os.fork()
+        if child == 0:
+            os.write(tell, b"!")
+            with suppress(BaseException):
+                time.sleep(0.5)
+                os._exit(7)
+            os._exit(8)
+        os.read(ready, 1)
+        os.kill(child, number)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == end
 
 
 def test_a_stop_file_meant_for_an_earlier_process_is_not_obeyed(a_folder):

@@ -50,9 +50,7 @@ class Augmentation:
         enabled: bool = True,
     ):
         self.crop_size = tuple(crop_size)
-        self.cut_size = (
-            tuple(int(np.ceil(c * MARGIN / 2)) * 2 for c in crop_size) if enabled else self.crop_size
-        )
+        self.cut_size = tuple(int(np.ceil(c * MARGIN / 2)) * 2 for c in crop_size) if enabled else self.crop_size
         steps = [ToTensord(_BOTH, track_meta=False)]
         if enabled:
             steps += _spatial(self.crop_size, spacing) + _intensity() + _mirroring(mirror_axes)

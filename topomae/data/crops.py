@@ -59,9 +59,7 @@ def cut_crop(
     before = padding_before(shape, padded_for)
     start = [o - b for o, b in zip(offset, before, strict=True)]
     inside = tuple(slice(max(0, s), min(n, s + c)) for s, n, c in zip(start, shape, crop_size, strict=True))
-    missing = [
-        (part.start - s, s + c - part.stop) for part, s, c in zip(inside, start, crop_size, strict=True)
-    ]
+    missing = [(part.start - s, s + c - part.stop) for part, s, c in zip(inside, start, crop_size, strict=True)]
     cropped = np.pad(image[(slice(None), *inside)], [(0, 0), *missing], constant_values=PADDING)
     cropped_label = None if label is None else np.pad(label[inside], missing)
     return Crop(
@@ -77,9 +75,7 @@ def token_grid(shape: Sequence[int], patch_size: Sequence[int]) -> tuple[int, in
     return tuple(-(-n // p) for n, p in zip(shape, patch_size, strict=True))
 
 
-def random_offset(
-    shape: Sequence[int], crop_size: Sequence[int], random: np.random.Generator
-) -> tuple[int, int, int]:
+def random_offset(shape: Sequence[int], crop_size: Sequence[int], random: np.random.Generator) -> tuple[int, int, int]:
     """A crop position, uniform over all that fit into the padded volume."""
     return tuple(int(random.integers(0, max(n, c) - c + 1)) for n, c in zip(shape, crop_size, strict=True))
 

@@ -110,8 +110,7 @@ def _read_stream(stream: BinaryIO, path: Path, dtype: type | None, compressed: b
         raise not_scalar(path, found)
     check_affine(affine, path)
     check_bytes(path, offset + math.prod(shape) * stored.itemsize, compressed)
-    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which the caller tells
-        array = np.asarray(image.dataobj, dtype)
+    array = np.asarray(image.dataobj, dtype)
     while stream.read(1 << 20):  # nibabel stops at the last voxel; the checksum comes after it
         pass
     array = np.moveaxis(array.reshape((i, j, k, channels), order="F"), 3, 0)

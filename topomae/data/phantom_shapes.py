@@ -133,7 +133,7 @@ class Anatomy:
         return local + waves @ self.wave_shifts
 
     def surfaces(self, points: np.ndarray) -> np.ndarray:
-        """Roughly the distance (mm) of points (..., 3) from each organ's surface (organ, ...), negative inside."""
+        """Points (..., 3) in mm to roughly the distance (organ, ...) from each surface, negative inside."""
         in_body = self.to_body(points)
         return np.stack(
             [
@@ -179,7 +179,10 @@ def shows_topology(labels: np.ndarray) -> bool:
 
 
 def _betti_numbers(mask: np.ndarray, corners: bool) -> tuple[int, int, int]:
-    """Betti numbers of a mask whose voxels hang together across corners (26 neighbours) or faces only (6)."""
+    """Betti numbers of a mask whose voxels hang together across corners (26 neighbours) or faces only (6).
+
+    The rooms above have a general one; the data floor does not know them.
+    """
     inside, outside = (_CONNECTED_26, _CONNECTED_6) if corners else (_CONNECTED_6, _CONNECTED_26)
     components = ndimage.label(mask, inside)[1]
     cavities = ndimage.label(~np.pad(mask, 1), outside)[1] - 1

@@ -86,6 +86,7 @@ def make_phantoms(
     folder = Path(folder)
     settings = _Settings(cases, labelled, seed, tuple(shape), tuple(spacing))
     split = _split(settings)
+    _check_grid(settings.shape, settings.spacing)
     description = _describe(settings, split)
     if _is_there(folder, description):
         return folder
@@ -114,6 +115,7 @@ def draw_phantom(
     Raises:
         BadSettingError: the voxels are too coarse to show the shapes.
     """
+    _check_grid(shape, spacing)
     rng = np.random.default_rng([seed, index])
     # The body is as large as the field of view, so that any shape and spacing show all of it.
     magnification = min(n * s for n, s in zip(shape, spacing, strict=True)) / BODY_WIDTH
@@ -269,6 +271,13 @@ def _describe(settings: _Settings, split: dict[str, Any]) -> dict[str, Any]:
         "betti": {str(n): list(organ.betti) for n, organ in enumerate(ORGANS, start=1)},
         "phantoms": json.loads(json.dumps(asdict(settings))),
     }
+
+
+def _check_grid(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
+    if len(shape) != 3 or min(shape) < 1:
+        raise BadSettingError(f"the shape {_by(shape)} is not usable", hint="Give three numbers of voxels.")
+    if len(spacing) != 3 or not min(spacing) > 0:
+        raise BadSettingError(f"the spacing {_by(spacing)} is not usable", hint="Give three lengths in mm.")
 
 
 def _is_there(folder: Path, description: dict[str, Any]) -> bool:

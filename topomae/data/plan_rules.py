@@ -78,7 +78,7 @@ def choose_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float]
     others = [axis for axis in range(3) if axis != thick]
     voxels = fingerprint.median_shape(spacing)
     reason = "median of the cases, axis by axis"
-    if np.ptp(spacings, axis=0).max() <= 0.01 * spacing.min():
+    if np.ptp(spacings, axis=0).max() <= 0.001 * spacing.min():
         reason = "every case has it, so nothing is interpolated"
     elif (
         spacing[thick] > ANISOTROPIC * spacing[others].max()
@@ -140,7 +140,7 @@ def choose_crop(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[Tri
     if prod(whole) <= budget:
         return whole, f"holds the median volume ({seen} voxels), rounded up to what the network divides"
     wanted = _shrink(shape, budget, size)
-    crop = [max(s, int(n // s) * s) for n, s in ((n, _step(n, size)) for n in wanted)]
+    crop = [max(s, int((n + 1e-6) // s) * s) for n, s in ((n, _step(n, size)) for n in wanted)]
     for axis in np.argsort(np.array(crop) / wanted, kind="stable"):  # the axis that lost most comes first
         grown = crop.copy()
         step = _step(wanted[axis], size)
@@ -227,10 +227,15 @@ def choose_batch(crop: Triple, fingerprint: Fingerprint) -> tuple[int, str]:
 
 
 def choose_mirror_axes(labels: Mapping[int, str]) -> tuple[tuple[int, ...], str]:
-    """All axes, but not left-right if labels differ only in the words left and right."""
+    """Left-right only, and not even that if labels tell the sides apart.
+
+    Volumes are in RAS order when they are mirrored, and bodies are nearly symmetric between left and right:
+    such a view could have been scanned. Upside-down or back-to-front views never are, and with few steps or
+    few labels the network pays for learning them.
+    """
     names = [re.sub(r"[\W_]+", " ", name.lower()).split() for name in labels.values()]
     left = {tuple(w for w in words if w != "left") for words in names if "left" in words}
     right = {tuple(w for w in words if w != "right") for words in names if "right" in words}
     if left & right:
-        return (1, 2), "not left-right, because labels tell left from right"
-    return (0, 1, 2), "mirrored anatomy is more anatomy to learn from"
+        return (), "none, because labels tell left from right"
+    return (0,), "bodies are nearly symmetric between left and right, and never lie upside down in a scan"

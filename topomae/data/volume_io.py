@@ -138,8 +138,7 @@ def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     """Return label values as unsigned integers, refusing everything that is no label value."""
     if array.dtype.kind == "f":
         rounded = np.rint(array)
-        with np.errstate(invalid="ignore"):
-            odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
+        odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
         if odd.size:
             values = ", ".join(f"{v:g}" for v in np.unique(odd)[:4])
             raise BadDataError(
@@ -162,7 +161,8 @@ def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
 def _told_about(path: Path, case: str) -> Iterator[None]:
     """Name the case in every error, and turn the system's errors into a sentence."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # NaN, Inf and overflow are looked for and told in words
+            yield
     except BadDataError as error:
         raise BadDataError(
             error.message, hint=error.hint, case=error.case or case, path=error.path or path

@@ -25,9 +25,7 @@ class FusedSegmenter(nn.Module):
         fused_stages: stages of the encoder that ViT features are added to; 3 is the bottleneck.
     """
 
-    def __init__(
-        self, unetrpp: Unetrpp, vit: VitEncoder, out_channels: int, fused_stages: Sequence[int] = (3,)
-    ):
+    def __init__(self, unetrpp: Unetrpp, vit: VitEncoder, out_channels: int, fused_stages: Sequence[int] = (3,)):
         super().__init__()
         self.unetrpp = unetrpp
         self.vit = vit

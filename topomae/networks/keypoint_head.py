@@ -21,9 +21,7 @@ class KeyPointHead(nn.Module):
     def __init__(self, in_channels: int, hidden: int = 256):
         super().__init__()
         self.convolution = nn.Conv3d(in_channels, hidden, kernel_size=3, padding=1)
-        self.mlp = nn.Sequential(
-            nn.Linear(hidden, hidden // 2), nn.GELU(), nn.Linear(hidden // 2, 3 * KEY_POINTS)
-        )
+        self.mlp = nn.Sequential(nn.Linear(hidden, hidden // 2), nn.GELU(), nn.Linear(hidden // 2, 3 * KEY_POINTS))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(B, C, d, h, w) features to (B, 9, 3) key points in the scaled coordinates of the volume."""

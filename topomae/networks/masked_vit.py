@@ -108,15 +108,14 @@ class MaskedVit(nn.Module):
         tokens = tokens + _positions(mask.shape[1:], tokens.shape[-1], image.device)
         for block in self.decoder:
             tokens = block(tokens)
-        voxels = self.to_voxels(self.decoder_norm(tokens))
+        with torch.autocast(image.device.type, enabled=False):  # why in float32: see CoPretrainer
+            voxels = self.to_voxels(self.decoder_norm(tokens.float()))
         return self._unpatchify(voxels, mask.shape[1:], image.shape[2:]), encoded
 
     def _unpatchify(self, voxels: torch.Tensor, grid: Sequence[int], shape: Sequence[int]) -> torch.Tensor:
         d, h, w = grid
         p, q, r = self.encoder.patch_size
-        image = rearrange(
-            voxels, "b (d h w) (c p q r) -> b c (d p) (h q) (w r)", d=d, h=h, w=w, p=p, q=q, r=r
-        )
+        image = rearrange(voxels, "b (d h w) (c p q r) -> b c (d p) (h q) (w r)", d=d, h=h, w=w, p=p, q=q, r=r)
         return image[:, :, : shape[0], : shape[1], : shape[2]]
 
 
@@ -125,9 +124,7 @@ def visible_tokens(mask: torch.Tensor) -> torch.Tensor:
     return (~mask).flatten(1).nonzero()[:, 1].reshape(len(mask), -1)
 
 
-def scatter_tokens(
-    tokens: torch.Tensor, visible: torch.Tensor, filler: torch.Tensor, count: int
-) -> torch.Tensor:
+def scatter_tokens(tokens: torch.Tensor, visible: torch.Tensor, filler: torch.Tensor, count: int) -> torch.Tensor:
     """Put (B, V, C) tokens back among `count` places and fill the others with `filler` (C)."""
     batch, _, channels = tokens.shape
     everywhere = filler.to(tokens.dtype).expand(batch, count, channels)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR, SERIES_COLOURS
 
@@ -86,6 +87,7 @@ def curve_picture(title: str, curves: Mapping[str, Curve]) -> bytes:
         axes.set_yscale("log")
     axes.set_title(title, fontsize=10, loc="left", parse_math=False)
     axes.set_xlabel("step", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

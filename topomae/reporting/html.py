@@ -47,7 +47,7 @@ nav a { color: #0072B2; }
 tr.bad td:first-child { box-shadow: inset 4px 0 #D55E00; }
 .pictures { display: flex; flex-wrap: wrap; gap: .5rem; }
 .curves, .previews { display: grid; gap: .5rem; align-items: start; }
-.curves { grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
+.curves { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
 .previews { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); max-width: 60rem; }
 figure { margin: 0; }
 figure img { width: 100%; height: auto; display: block; border-radius: .25rem; }

@@ -79,17 +79,15 @@ def read_curves(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarra
     points: dict[tuple[str, str], dict[float, float]] = {}
     if not path.is_file():
         return {}
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        for record in csv.DictReader(file):
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        for line in file:  # one by one, so that a damaged line costs no other
             try:
-                step, value = float(record["step"]), float(record["value"])
-                key = (record["phase"], record["name"])
-            except (KeyError, TypeError, ValueError):
+                step, phase, name, value = next(csv.reader([line.replace("\0", "")]))
+                at, height = float(step), float(value)
+            except (ValueError, StopIteration, csv.Error):
                 continue
-            if math.isfinite(step) and None not in key:
-                points.setdefault(key, {})[step] = (
-                    value  # a resumed run may repeat a step: the last one counts
-                )
+            if math.isfinite(at):  # a resumed run may repeat a step: the last one counts
+                points.setdefault((phase, name), {})[at] = height
     curves = {}
     for key, values in points.items():
         steps = np.array(sorted(values))

@@ -57,6 +57,4 @@ def label_betti_numbers(labels: np.ndarray, connectivity: int = 26) -> dict[int,
     Returns:
         Label value to (b0, b1, b2), for the values that occur.
     """
-    return {
-        int(value): betti_numbers(labels == value, connectivity) for value in np.unique(labels) if value != 0
-    }
+    return {int(value): betti_numbers(labels == value, connectivity) for value in np.unique(labels) if value != 0}

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from topomae.topology.compiled import kernel
-from topomae.topology.lower_star import WITH_VERTEX, direction_steps
+from topomae.topology.lower_star import direction_steps
+from topomae.topology.octahedron import WITH_VERTEX
 from topomae.topology.voxel_order import OUTSIDE
 
 
-@kernel
+@kernel(forceinline=True)
 def root_of(parent, item):
     """The item's root in a union-find forest, halving the path on the way."""
     while parent[item] != item:
@@ -31,8 +32,8 @@ def pair_components(ranks, at_rank, row, plane, vertex_to, edge_state, critical_
         ranks, at_rank: see `padded_ranks`.
         row, plane: steps in the padded index along the middle and the first axis.
         vertex_to: from `discrete_gradient`; used as union-find forest and changed.
-        edge_state: from `discrete_gradient`; edges that merge components become WITH_VERTEX, because they
-            can no longer be the birth of a loop.
+        edge_state: from `discrete_gradient`, as bytes; edges that merge components become WITH_VERTEX,
+            because they can no longer be the birth of a loop.
         critical_edges: sorted keys.
 
     Returns:
@@ -45,7 +46,7 @@ def pair_components(ranks, at_rank, row, plane, vertex_to, edge_state, critical_
     for i in range(critical_edges.size):
         rank = critical_edges[i] >> 6
         direction = critical_edges[i] & 7
-        voxel = at_rank[rank]
+        voxel = np.int64(at_rank[rank])
         older = root_of(vertex_to, voxel)
         younger = root_of(vertex_to, voxel + steps[direction])
         if older == younger:
@@ -56,11 +57,11 @@ def pair_components(ranks, at_rank, row, plane, vertex_to, edge_state, critical_
         births[count] = ranks[younger]
         deaths[count] = rank
         count += 1
-        edge_state[6 * voxel + direction] = 8 * WITH_VERTEX + (edge_state[6 * voxel + direction] & 7)
+        edge_state[8 * voxel + direction] = 8 * WITH_VERTEX + (edge_state[8 * voxel + direction] & 7)
     return births[:count], deaths[:count]
 
 
-@kernel
+@kernel(forceinline=True)
 def _cube_rank(ranks, cube, row, plane):
     """Rank of a cube, that of its highest voxel; the outside is above all."""
     if cube == 0:

@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from topomae.topology.bisection import first_not_below
 from topomae.topology.compiled import kernel
-from topomae.topology.lower_star import WITH_VERTEX, direction_steps, grown
+from topomae.topology.lower_star import direction_steps, grown
+from topomae.topology.octahedron import WITH_VERTEX
 
 LARGEST_SIZE = 2**28
 """Number of padded voxels that the numbers on the heap can name."""
-_VOXEL_BITS = 30
-_VOXEL = (1 << _VOXEL_BITS) - 1
+VOXEL_BITS = 30
+VOXEL = (1 << VOXEL_BITS) - 1
 
 
-@kernel
-def _push(heap, size, key):
+@kernel(forceinline=True)
+def push(heap, size, key):
     """Put a key on the heap (largest on top); returns the new size."""
     place = size
     while place > 0:
@@ -38,11 +40,9 @@ def _push(heap, size, key):
     return size + 1
 
 
-@kernel
-def _drop_top(heap, size):
-    """Take the largest key off the heap; returns the new size."""
-    size -= 1
-    key = heap[size]
+@kernel(forceinline=True)
+def replace_top(heap, size, key):
+    """Put a key on the heap in place of the largest one."""
     place = 0
     while True:
         below = 2 * place + 1
@@ -55,27 +55,27 @@ def _drop_top(heap, size):
         heap[place] = heap[below]
         place = below
     heap[place] = key
-    return size
 
 
-@kernel
-def _push_edge(heap, size, ranks, edge_state, voxel, direction):
-    """Put an edge of a lower star on the heap, unless it is paired with a voxel and so bounds nothing."""
-    state = np.int64(edge_state[6 * voxel + direction])
-    if state >> 3 == WITH_VERTEX:
-        return size
+@kernel(forceinline=True)
+def edge_key(ranks, edge_state, voxel, direction):
+    """Number of an edge of a lower star; -1 if it is paired with a voxel and so bounds nothing."""
+    state = np.int64(edge_state[8 * voxel + direction])
     order_and_direction = ((state & 7) << 3) | direction
-    return _push(heap, size, ((np.int64(ranks[voxel]) << 6 | order_and_direction) << _VOXEL_BITS) | voxel)
+    key = ((np.int64(ranks[voxel]) << 6 | order_and_direction) << VOXEL_BITS) | voxel
+    return -1 if state >> 3 == WITH_VERTEX else key
 
 
-@kernel
-def _push_far_edge(heap, size, ranks, edge_state, steps, voxel, towards, along):
-    """Put the edge of a square on the heap that starts one step `towards` and runs `along`."""
+@kernel(forceinline=True)
+def far_edge_key(ranks, edge_state, steps, voxel, towards, along):
+    """Number of the edge of a square that starts one step `towards` and runs `along`."""
     start = voxel + steps[towards]
     end = start + steps[along]
     if ranks[start] > ranks[end]:
-        return _push_edge(heap, size, ranks, edge_state, start, along)
-    return _push_edge(heap, size, ranks, edge_state, end, along ^ 1)
+        end = start
+    else:
+        along ^= 1
+    return edge_key(ranks, edge_state, end, along)
 
 
 @kernel
@@ -85,59 +85,80 @@ def pair_loops(ranks, at_rank, row, plane, edge_state, critical_edges, squares):
     Args:
         ranks, at_rank: see `padded_ranks`.
         row, plane: steps in the padded index along the middle and the first axis.
-        edge_state: from `discrete_gradient`, after `pair_components`.
+        edge_state: from `discrete_gradient`, as bytes, after `pair_components`.
         critical_edges: sorted keys.
         squares: sorted keys of the critical squares that enclose no void.
 
     Returns:
-        Ranks of birth and of death, int32.
+        Keys of the edges that give birth to loops, and of the squares that end them.
     """
     steps = direction_steps(row, plane)
-    births = np.empty(squares.size, np.int32)
-    deaths = np.empty(squares.size, np.int32)
+    births = np.empty(squares.size, np.int64)
+    deaths = np.empty(squares.size, np.int64)
     owner = np.full(critical_edges.size, -1, np.int32)
     heap = np.empty(1 << 12, np.int64)
     stored = np.empty(max(1024, 4 * squares.size), np.int64)  # the reduced columns, one after another
     ends = np.zeros(squares.size + 1, np.int64)
     stored_count = 0
     count = 0
+    boundary = np.empty(4, np.int64)
     for column in range(squares.size):
         square = squares[column]
         voxel = np.int64(at_rank[square >> 6])
         first = (square >> 3) & 7
         second = square & 7
-        size = _push_edge(heap, 0, ranks, edge_state, voxel, first)
-        size = _push_edge(heap, size, ranks, edge_state, voxel, second)
-        size = _push_far_edge(heap, size, ranks, edge_state, steps, voxel, first, second)
-        size = _push_far_edge(heap, size, ranks, edge_state, steps, voxel, second, first)
+        boundary[0] = edge_key(ranks, edge_state, voxel, first)
+        boundary[1] = edge_key(ranks, edge_state, voxel, second)
+        boundary[2] = far_edge_key(ranks, edge_state, steps, voxel, first, second)
+        boundary[3] = far_edge_key(ranks, edge_state, steps, voxel, second, first)
+        size = 0
+        for key in boundary:
+            if key >= 0:
+                size = push(heap, size, key)
         while size > 0:
-            key = heap[0]
-            size = _drop_top(heap, size)
-            if size > 0 and heap[0] == key:
-                size = _drop_top(heap, size)
+            top = heap[0]
+            if (size > 1 and heap[1] == top) or (size > 2 and heap[2] == top):
+                for _ in range(2):
+                    size -= 1
+                    replace_top(heap, size, heap[size])
                 continue
-            voxel = key & _VOXEL
-            edge_key = key >> _VOXEL_BITS
-            direction = edge_key & 7
-            partner = np.int64(edge_state[6 * voxel + direction]) >> 3
+            voxel = top & VOXEL
+            edge = top >> VOXEL_BITS
+            direction = edge & 7
+            partner = np.int64(edge_state[8 * voxel + direction]) >> 3
             if partner < WITH_VERTEX:
                 if size + 4 > heap.size:
                     heap = grown(heap, size)
-                size = _push_edge(heap, size, ranks, edge_state, voxel, partner)
-                size = _push_far_edge(heap, size, ranks, edge_state, steps, voxel, direction, partner)
-                size = _push_far_edge(heap, size, ranks, edge_state, steps, voxel, partner, direction)
+                boundary[0] = edge_key(ranks, edge_state, voxel, partner)
+                boundary[1] = far_edge_key(ranks, edge_state, steps, voxel, direction, partner)
+                boundary[2] = far_edge_key(ranks, edge_state, steps, voxel, partner, direction)
+                replaced = False
+                for i in range(3):
+                    key = boundary[i]
+                    if key < 0:
+                        continue
+                    if replaced:
+                        size = push(heap, size, key)
+                    else:
+                        replace_top(heap, size, key)
+                        replaced = True
+                if not replaced:
+                    size -= 1
+                    replace_top(heap, size, heap[size])
                 continue
-            edge = np.searchsorted(critical_edges, edge_key)
-            earlier = owner[edge]
+            place = first_not_below(critical_edges, 0, critical_edges.size, edge)
+            earlier = owner[place]
+            size -= 1
+            replace_top(heap, size, heap[size])
             if earlier >= 0:
                 while size + ends[earlier + 1] - ends[earlier] > heap.size:
                     heap = grown(heap, size)
                 for i in range(ends[earlier], ends[earlier + 1]):
-                    size = _push(heap, size, stored[i])
+                    size = push(heap, size, stored[i])
                 continue
-            owner[edge] = column
-            births[count] = edge_key >> 6
-            deaths[count] = square >> 6
+            owner[place] = column
+            births[count] = edge
+            deaths[count] = square
             count += 1
             while stored_count + size > stored.size:
                 stored = grown(stored, stored_count)

@@ -107,9 +107,7 @@ class TopologicalLoss(nn.Module):
         self.dims = checked_dimensions(dims)
         self.weights = _checked_weights(dims, weights)
         if reduction not in REDUCTIONS:
-            raise BadSettingError(
-                f"unknown reduction '{reduction}'", hint=f"Use one of {', '.join(REDUCTIONS)}."
-            )
+            raise BadSettingError(f"unknown reduction '{reduction}'", hint=f"Use one of {', '.join(REDUCTIONS)}.")
         if every_k < 1:
             raise BadSettingError(f"every_k is {every_k}", hint="Use 1 (every call) or more.")
         if clip is not None and clip <= 0:
@@ -156,9 +154,7 @@ class TopologicalLoss(nn.Module):
         reconstruction = _HostCopy(x_hat)
         if isinstance(x, torch.Tensor):
             if x.shape != x_hat.shape:
-                raise BadDataError(
-                    f"input {tuple(x.shape)} and reconstruction {tuple(x_hat.shape)} differ in shape"
-                )
+                raise BadDataError(f"input {tuple(x.shape)} and reconstruction {tuple(x_hat.shape)} differ in shape")
             targets = _HostCopy(x)
         else:
             targets = _checked_diagrams(x, x_hat.shape)
@@ -196,9 +192,7 @@ class TopologicalLoss(nn.Module):
         wanted = targets.volumes().reshape(-1, *shape[2:]) if isinstance(targets, _HostCopy) else []
         workers = self._workers()
         share = max(1, self.threads // (len(predicted) + len(wanted)))
-        predicted_diagrams = [
-            workers.submit(self._diagram, v, "the reconstruction", share) for v in predicted
-        ]
+        predicted_diagrams = [workers.submit(self._diagram, v, "the reconstruction", share) for v in predicted]
         wanted_diagrams = [workers.submit(self._diagram, v, "the input", share) for v in wanted]
         predicted_diagrams = [future.result() for future in predicted_diagrams]
         wanted_diagrams = [future.result() for future in wanted_diagrams] or targets
@@ -234,9 +228,7 @@ class TopologicalLoss(nn.Module):
         )
         return report, gradient.reshape(shape)
 
-    def _value_and_gradient(
-        self, target: Diagram, found: Diagram, matchings: dict
-    ) -> tuple[float, np.ndarray]:
+    def _value_and_gradient(self, target: Diagram, found: Diagram, matchings: dict) -> tuple[float, np.ndarray]:
         """Loss of one volume, and its gradient as a flat float64 array."""
         value = 0.0
         voxels, slopes = [], []
@@ -244,9 +236,7 @@ class TopologicalLoss(nn.Module):
             weight = self.weights[dim]
             value += weight * matching.squared_distance / 2
             voxels.append(found.voxels[dim].ravel())
-            slopes.append(
-                weight * _point_gradient(target.values[dim], found.values[dim], matching.partner).ravel()
-            )
+            slopes.append(weight * _point_gradient(target.values[dim], found.values[dim], matching.partner).ravel())
         if self.essential:
             difference = found.essential_value - target.essential_value
             weight = self.weights.get(0, 1.0)
@@ -344,16 +334,12 @@ def _point_gradient(target: np.ndarray, found: np.ndarray, partner: np.ndarray) 
     return gradient
 
 
-def _checked_weights(
-    dims: Sequence[int], weights: Sequence[float] | Mapping[int, float] | None
-) -> dict[int, float]:
+def _checked_weights(dims: Sequence[int], weights: Sequence[float] | Mapping[int, float] | None) -> dict[int, float]:
     if weights is None:
         weights = [1.0] * len(dims)
     if not isinstance(weights, Mapping):
         if len(weights) != len(dims):
-            raise BadSettingError(
-                f"{len(weights)} weights for {len(dims)} dimensions", hint="Give one for each."
-            )
+            raise BadSettingError(f"{len(weights)} weights for {len(dims)} dimensions", hint="Give one for each.")
         weights = dict(zip(dims, weights, strict=True))
     if not set(dims) <= set(weights) or any(not 0 <= float(weights[dim]) < float("inf") for dim in dims):
         raise BadSettingError(f"weights {dict(weights)} do not fit dimensions {tuple(dims)}")

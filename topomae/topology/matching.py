@@ -102,9 +102,7 @@ def matching_cost(a: np.ndarray, b: np.ndarray, partner: np.ndarray) -> float:
 def _savings(side: Side, other: Side, pairs: np.ndarray) -> np.ndarray:
     """What every pair (index, index) saves."""
     rows, columns = pairs.T
-    return (
-        2 * side.height[rows] * other.height[columns] - (side.position[rows] - other.position[columns]) ** 2
-    )
+    return 2 * side.height[rows] * other.height[columns] - (side.position[rows] - other.position[columns]) ** 2
 
 
 def _solve_compiled(side: Side, other: Side, budget: int) -> tuple[np.ndarray, float, bool]:

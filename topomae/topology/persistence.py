@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Iterable
 
 import numpy as np
 
 from topomae.errors import BadDataError, BadSettingError
 from topomae.topology import compiled
-from topomae.topology.components import pair_components, pair_voids
 from topomae.topology.diagram import DIMENSIONS, Diagram, diagram_from_ranks
-from topomae.topology.loops import pair_loops
-from topomae.topology.lower_star import discrete_gradient
-from topomae.topology.voxel_order import padded_ranks, sort_voxels
+from topomae.topology.reduction import LARGEST_SIZE, reduce_volume
 
 BACKENDS = ("auto", "numba", "gudhi")
 
@@ -47,9 +42,7 @@ def persistence(
     dims = checked_dimensions(dims)
     volume = checked_volume(volume)
     if backend not in BACKENDS:
-        raise BadSettingError(
-            f"unknown persistence backend '{backend}'", hint=f"Use one of {', '.join(BACKENDS)}."
-        )
+        raise BadSettingError(f"unknown persistence backend '{backend}'", hint=f"Use one of {', '.join(BACKENDS)}.")
     if backend == "auto":
         backend = "numba" if compiled.HAVE_NUMBA else "gudhi"
     if backend == "gudhi":
@@ -61,7 +54,7 @@ def persistence(
     else:
         if not compiled.HAVE_NUMBA:
             raise BadSettingError("numba is not installed", hint="Install numba or use the backend gudhi.")
-        order, births, deaths = _rank_pairs(volume, with_loops=1 in dims, threads=max(1, threads))
+        order, births, deaths = reduce_volume(volume, threads=max(1, threads)).rank_pairs(with_loops=1 in dims)
     nothing = np.empty(0, np.int32)
     births = [births[dim] if dim in dims else nothing for dim in DIMENSIONS]
     deaths = [deaths[dim] if dim in dims else nothing for dim in DIMENSIONS]
@@ -76,9 +69,7 @@ def checked_dimensions(dims: Iterable[int]) -> tuple[int, ...]:
     """
     dims = tuple(sorted(set(dims)))
     if not set(dims) <= set(DIMENSIONS):
-        raise BadSettingError(
-            f"dimensions {dims} are not all among 0, 1 and 2", hint="Volumes have no others."
-        )
+        raise BadSettingError(f"dimensions {dims} are not all among 0, 1 and 2", hint="Volumes have no others.")
     return dims
 
 
@@ -95,6 +86,8 @@ def checked_volume(volume: np.ndarray, name: str = "the volume") -> np.ndarray:
     volume = np.ascontiguousarray(volume, dtype=np.float32)
     if volume.ndim != 3 or volume.size == 0:
         raise BadDataError(f"{name} of shape {volume.shape} is not three-dimensional", hint="Give (D, H, W).")
+    if np.prod([size + 2 for size in volume.shape]) >= LARGEST_SIZE:
+        raise BadDataError(f"{name} of shape {volume.shape} is too large", hint="Crop or downsample it.")
     if not np.isfinite(volume).all():
         broken = int(volume.size - np.isfinite(volume).sum())
         raise BadDataError(
@@ -102,48 +95,3 @@ def checked_volume(volume: np.ndarray, name: str = "the volume") -> np.ndarray:
             hint="A reconstruction like this means that training diverged: lower the learning rate.",
         )
     return volume
-
-
-def _rank_pairs(
-    volume: np.ndarray, *, with_loops: bool, threads: int
-) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Order of the voxels and, per dimension, ranks of birth and death, by the compiled functions."""
-    depth, height, width = volume.shape
-    order = sort_voxels(volume.reshape(-1))
-    ranks, at_rank = padded_ranks(order, depth, height, width)
-    shape = np.array([depth + 2, height + 2, width + 2])
-    row, plane = width + 2, (height + 2) * (width + 2)
-
-    vertex_to = np.empty(ranks.size, np.int32)
-    edge_state = np.empty(6 * ranks.size, np.uint8)
-    cube_to = np.zeros(ranks.size, np.int32)
-    bounds = np.linspace(1, depth + 1, min(threads, depth) + 1).astype(int)
-    slabs = _together(
-        [
-            lambda a=a, b=b: discrete_gradient(ranks, shape, a, b, vertex_to, edge_state, cube_to)
-            for a, b in pairwise(bounds)
-        ],
-        threads,
-    )
-    edges = np.sort(np.concatenate([slab[0] for slab in slabs]))
-    squares = np.sort(np.concatenate([slab[1] for slab in slabs]))
-
-    (births0, deaths0), (births2, deaths2, rest) = _together(
-        [
-            lambda: pair_components(ranks, at_rank, row, plane, vertex_to, edge_state, edges),
-            lambda: pair_voids(ranks, at_rank, row, plane, cube_to, squares),
-        ],
-        threads,
-    )
-    births1 = deaths1 = np.empty(0, np.int32)
-    if with_loops:
-        births1, deaths1 = pair_loops(ranks, at_rank, row, plane, edge_state, edges, rest)
-    return order, [births0, births1, births2], [deaths0, deaths1, deaths2]
-
-
-def _together(tasks: list[Callable], threads: int) -> list:
-    """Results of several tasks, run side by side if more than one thread is allowed."""
-    if threads == 1 or len(tasks) == 1:
-        return [task() for task in tasks]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda task: task(), tasks))

@@ -87,10 +87,7 @@ def _saving_pairs(side: Side, other: Side) -> tuple[np.ndarray, np.ndarray]:
         rows = np.repeat(np.arange(len(side.position)), counts)
         columns = start + np.repeat(first, counts)
         columns += np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        saves = (
-            2 * side.height[rows] * other.height[columns]
-            > (side.position[rows] - other.position[columns]) ** 2
-        )
+        saves = 2 * side.height[rows] * other.height[columns] > (side.position[rows] - other.position[columns]) ** 2
         all_rows.append(rows[saves])
         all_columns.append(columns[saves])
     return np.concatenate(all_rows), np.concatenate(all_columns)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from topomae.topology.bisection import first_not_below
 from topomae.topology.compiled import kernel
 
 _STRATA = 10  # heights falling by factors of two; the last one holds all the rest
@@ -59,13 +60,11 @@ def make_side(position: np.ndarray, height: np.ndarray) -> Side:
     return Side(original, position[original], height, starts, np.maximum.reduceat(height, starts[:-1]))
 
 
-@kernel
+@kernel(forceinline=True)
 def position_range(position, low, high, centre, radius):
     """Indices between `low` and `high` of the positions within a radius of a centre: first, and one past."""
-    return (
-        low + np.searchsorted(position[low:high], centre - radius),
-        low + np.searchsorted(position[low:high], centre + radius),
-    )
+    start = first_not_below(position, low, high, centre - radius)
+    return start, first_not_below(position, start, high, centre + radius)
 
 
 @kernel(fastmath={"nnan", "nsz", "reassoc", "contract"}, error_model="numpy")
@@ -89,9 +88,7 @@ def best_partner(point, height, position, double_height, starts, highest, price)
         bound = 2 * height * highest[stratum]
         if bound <= second:
             break  # strata are sorted by falling height
-        start, stop = position_range(
-            position, starts[stratum], starts[stratum + 1], point, np.sqrt(bound - second)
-        )
+        start, stop = position_range(position, starts[stratum], starts[stratum + 1], point, np.sqrt(bound - second))
         seen += stop - start
         while start < stop:
             end = min(start + BLOCK, stop)
