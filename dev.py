@@ -27,8 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENT = ROOT / ".venv"
 STAMP = ENVIRONMENT / "dev-setup-done.json"  # says what was installed, once all of it is
-MARKER = ENVIRONMENT / "dev-setup-unfinished"  # there while installing, and after an interrupted installation
 WORK = ROOT / ".topomae"
+MARKER = WORK / "setup-unfinished"  # there while installing, and after an interrupted installation
 LOG = WORK / "setup.log"
 CONSTRAINTS = ROOT / "constraints-test.txt"
 
@@ -92,21 +92,11 @@ def call(arguments: list, at_root: bool = False) -> int:
 def wait_for(command: list, cwd: "Path | None") -> int:
     """Run a command to its end, however often Ctrl+C is pressed: it gets the key press itself and decides."""
     child = subprocess.Popen(command, cwd=str(cwd) if cwd else None, env=child_variables())
-    if threads_may_signal():
-        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     while True:
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             code = child.wait()
             return code if code >= 0 else 128 - code
-        except KeyboardInterrupt:
-            continue
-
-
-def threads_may_signal() -> bool:
-    """Whether this is the main thread, the only one that may set signal handlers."""
-    import threading
-
-    return threading.current_thread() is threading.main_thread()
 
 
 # ---------------------------------------------------------------------------------------- set-up
@@ -121,13 +111,12 @@ def set_up() -> None:
             return
         say(f"Setting up in {ENVIRONMENT} (once; a few minutes, about 1 GB to download) ...")
         make_environment()
-        MARKER.touch()
-        LOG.write_text("", encoding="utf-8")
+        LOG.write_bytes(b"")
         install_torch()
         say("Installing TopoMAE and what it needs ...")
         pip("install", "--editable", f"{ROOT}[test]", "--constraint", str(CONSTRAINTS))
         STAMP.write_text(json.dumps(wanted(), indent=2), encoding="utf-8")
-        MARKER.unlink()
+        MARKER.unlink(missing_ok=True)
         LOG.unlink()
         say("Set up.")
 
@@ -151,11 +140,13 @@ def is_set_up() -> bool:
 
 def make_environment() -> None:
     """Make the virtual environment, or keep the one there is if it is whole and of this Python."""
-    ours = MARKER.exists() or STAMP.exists()
     if ENVIRONMENT.exists():
-        usable = environment_python().exists() and environment_version() == sys.version_info[:2]
-        if usable and not MARKER.exists():
-            STAMP.unlink(missing_ok=True)
+        ours = MARKER.exists() or STAMP.exists()
+        usable = environment_version() == sys.version_info[:2] and not MARKER.exists()
+        if usable:
+            if ours:
+                MARKER.touch()
+                STAMP.unlink()
             return
         if not ours:
             raise SetupError(
@@ -165,40 +156,36 @@ def make_environment() -> None:
         say("Replacing an environment that is unfinished or of another Python ...")
         remove_environment()
     check_space()
-    makers = [maker for maker in environment_makers() if maker]
-    for maker in makers:
+    MARKER.touch()
+    said = ""
+    for maker in environment_makers():
         done = subprocess.run(maker, env=child_variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode == 0:
             return
-        with contextlib.suppress(OSError):
-            shutil.rmtree(str(ENVIRONMENT))
-    LOG.write_bytes(done.stdout)
-    raise SetupError(why_no_environment(done.stdout.decode(errors="replace")))
+        said += done.stdout.decode(errors="replace")
+        shutil.rmtree(str(ENVIRONMENT), ignore_errors=True)
+    LOG.write_text(said, encoding="utf-8")
+    raise SetupError(why_no_environment(said))
 
 
 def environment_makers() -> list:
     """Commands that make an environment with pip in it, the usual one first."""
     base = getattr(sys, "_base_executable", None) or sys.executable
-    uv, virtualenv = shutil.which("uv"), shutil.which("virtualenv")
-    return [
-        [base, "-m", "venv", str(ENVIRONMENT)],
-        [base, "-m", "virtualenv", str(ENVIRONMENT)],
-        [virtualenv, "--python", base, str(ENVIRONMENT)] if virtualenv else None,
-        [uv, "venv", "--seed", "--python", base, str(ENVIRONMENT)] if uv else None,
-    ]
+    makers = [[base, "-m", "venv", str(ENVIRONMENT)], [base, "-m", "virtualenv", str(ENVIRONMENT)]]
+    for tool, options in (("virtualenv", []), ("uv", ["venv", "--seed"])):
+        if shutil.which(tool):
+            makers.append([shutil.which(tool), *options, "--python", base, str(ENVIRONMENT)])
+    return makers
 
 
 def why_no_environment(output: str) -> str:
     """The sentence for an environment that could not be made."""
     if "No space left" in output:
         return f"The disk is full. Free {SPACE_NEEDED_GB:g} GB on the disk of {ROOT} and start again."
-    debian = Path("/etc/debian_version").exists()
-    package = f"python{version_text(sys.version_info)}-venv"
-    remedy = (
-        f"On Debian and Ubuntu install it with  sudo apt install {package}  and start again."
-        if debian
-        else "Install Python from python.org, which has all of it, and start again."
-    )
+    remedy = "Install Python from python.org, which has all of it, and start again."
+    if Path("/etc/debian_version").exists():
+        package = f"python{version_text(sys.version_info)}-venv"
+        remedy = f"Install it with  sudo apt install {package}  and start again."
     return f"This Python lacks the module venv or ensurepip, so no environment can be made. {remedy} Log: {LOG}"
 
 
@@ -230,12 +217,8 @@ def offered_torch() -> str:
 def installed_version(package: str) -> str:
     """Version of a package in the environment; empty if it is not there."""
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    done = subprocess.run(
-        [str(environment_python()), "-c", code],
-        env=child_variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [str(environment_python()), "-c", code]
+    done = subprocess.run(command, env=child_variables(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.decode().strip() if done.returncode == 0 else ""
 
 
@@ -249,29 +232,24 @@ def has_nvidia_gpu() -> bool:
 
 
 def pip(*arguments: str) -> None:
-    """Run pip in the environment, its words going to the log, and on a terminal what it downloads."""
+    """Run pip in the environment, its words going to the log and, in passing, to the terminal."""
     command = [str(environment_python()), "-m", "pip", *arguments, "--progress-bar", "off", "--no-input"]
     child = subprocess.Popen(
-        command,
-        cwd=str(ROOT),
-        env=child_variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        command, cwd=str(ROOT), env=child_variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
         with LOG.open("ab") as log:
             for line in child.stdout:
                 log.write(line)
-                show_passing(line.decode(errors="replace"))
+                if re.match(rb"\s*(Downloading|Installing|Using cached) ", line):
+                    show_passing(line.decode(errors="replace"))
     except OSError as error:
         child.kill()
-        raise SetupError(f"The log cannot be written: {error}. Free some disk space and start again.") from None
-    except KeyboardInterrupt:
-        child.wait()
-        raise
+        raise SetupError(f"The log {LOG} cannot be written: {error}. Free some disk space and start again.") from None
     finally:
-        show_passing("Downloading ")
-    if child.wait() != 0:
+        child.wait()
+        show_passing("")
+    if child.returncode != 0:
         raise SetupError(why_pip_failed(LOG.read_text(encoding="utf-8", errors="replace")))
 
 
@@ -281,11 +259,12 @@ def why_pip_failed(log: str) -> str:
         "NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|Max retries|SSLError"
         "|name resolution|getaddrinfo|Connection (refused|reset|aborted)|Network is unreachable|ConnectionError"
     )
-    missing = re.search(r"No matching distribution found for (\S+)", log)
+    # pip lists the versions it has seen; where it has seen none, the network may be at fault.
+    missing = re.search(r"satisfies the requirement (\S+).*?\(from versions: (.*?)\)", log)
     if re.search("No space left on device|Errno 28|not enough space", log):
         what = "The disk is full"
         remedy = f"Free {SPACE_NEEDED_GB:g} GB where {ROOT} lies (and for temporary files) and start again."
-    elif re.search(network, log):
+    elif re.search(network, log) and not (missing and missing.group(2) != "none"):
         what = "The packages could not be downloaded"
         remedy = "Check the connection (behind a proxy set HTTPS_PROXY) and start again."
     elif missing:
@@ -308,11 +287,10 @@ def newer_python() -> list:
     if sys.version_info[:2] in SUPPORTED:
         return []
     for major, minor in SUPPORTED:
-        found = shutil.which(f"python{major}.{minor}")
-        launcher = shutil.which("py")
-        candidates = [[found]] if found else []
-        candidates += [[launcher, f"-{major}.{minor}"]] if launcher else []
-        for command in candidates:
+        for name, options in ((f"python{major}.{minor}", []), ("py", [f"-{major}.{minor}"])):
+            if not shutil.which(name):
+                continue
+            command = [shutil.which(name), *options]
             check = [*command, "-c", f"import sys; sys.exit(sys.version_info[:2] != {(major, minor)})"]
             if subprocess.call(check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
                 return command
@@ -331,6 +309,8 @@ def environment_python() -> Path:
 
 def environment_version() -> "tuple | None":
     """Major and minor version of the environment's Python; None if it does not run."""
+    if not environment_python().exists():
+        return None
     command = [str(environment_python()), "-c", "import sys, pip; print(*sys.version_info[:2])"]
     done = subprocess.run(command, env=child_variables(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return tuple(int(part) for part in done.stdout.split()) if done.returncode == 0 else None
@@ -357,7 +337,7 @@ def check_space() -> None:
 
 
 @contextlib.contextmanager
-def only_one() -> Iterator[None]:
+def only_one() -> Iterator:
     """Hold the lock of the set-up, waiting for another call that holds it."""
     try:
         WORK.mkdir(exist_ok=True)
@@ -391,9 +371,9 @@ def lock(file: object, wait: bool) -> None:
 
 def child_variables() -> dict:
     """Variables for children: nothing that leads Python or pip out of the environment."""
-    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "__PYVENV_LAUNCHER__")
+    dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "__PYVENV_LAUNCHER__")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1"}
+    return {**kept, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1"}
 
 
 def version_text(version: object) -> str:
@@ -407,11 +387,11 @@ def say(text: str) -> None:
 
 
 def show_passing(line: str) -> None:
-    """On a terminal, show what is being downloaded or installed, each in place of the last."""
-    if sys.stdout.isatty() and re.match(r"\s*(Downloading|Installing|Using cached) ", line):
+    """Show a line on the terminal in place of the last one shown so; nothing elsewhere."""
+    if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1
-        sys.stdout.write("\r" + ("  " + " ".join(line.split()))[:width].ljust(width))
-        sys.stdout.flush()
+        shown = f"  {' '.join(line.split())}"[:width].ljust(width)
+        print(f"\r{shown}", end="\r", flush=True)
 
 
 if __name__ == "__main__":

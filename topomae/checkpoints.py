@@ -184,5 +184,5 @@ def _check_plain(value: Any, where: str) -> None:
     elif type(value) in (list, tuple):
         for index, item in enumerate(value):
             _check_plain(item, f"{where}[{index}]")
-    elif type(value) not in _PLAIN and not isinstance(value, torch.Tensor):
+    elif type(value) not in (*_PLAIN, torch.Tensor, torch.nn.Parameter):  # subclasses would need pickle
         raise TypeError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors, numbers and text only")

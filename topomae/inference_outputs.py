@@ -131,27 +131,27 @@ def _check_harmless(cases: Sequence[Case], outputs: Sequence[Output]) -> None:
     """Refuse to write over an image or a label map, or into a DICOM series."""
     given = [path for case in cases for path in (*case.images, *([case.label] if case.label else []))]
     files = {path.resolve() for path in given}
-    series = {path.resolve() for path in given if path.is_dir()}
-    for output in outputs:
-        for file in _files(output):
-            place = file.resolve()
-            if place in files or any(file.exists() and _is_same(file, path) for path in files):
-                raise BadSettingError("the result would overwrite an input", hint="Choose another output.", path=file)
-            if place.parent in series:
-                raise BadSettingError(
-                    "the result would be written into the folder of a DICOM series",
-                    hint="Choose another output.",
-                    path=file,
-                )
+    identities = {_identity(path) for path in files if path.is_file()}
+    series = {path for path in files if path.is_dir()}
+    for file in (file for output in outputs for file in _files(output)):
+        if file.resolve() in files or (file.is_file() and _identity(file) in identities):
+            raise BadSettingError("the result would overwrite an input", hint="Choose another output.", path=file)
+        if file.resolve().parent in series:
+            raise BadSettingError(
+                "the result would be written into the folder of a DICOM series",
+                hint="Choose another output.",
+                path=file,
+            )
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """The same for all names of one file, such as hard links."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def _files(output: Output) -> list[Path]:
     return [output.labels] if output.probabilities is None else [output.labels, output.probabilities]
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    """Whether two existing paths are one file, such as by a hard link."""
-    return other.exists() and one.samefile(other)
 
 
 def _source(case: Case) -> str:

@@ -54,9 +54,7 @@ def train(folder, steps=120, pause=0.0):
                 run.save_checkpoint({"weights": weights}, "best", step=step)
             stop = run.stop_requested()
             if step % 3 == 0 or stop or step == steps:
-                run.save_checkpoint(
-                    {"step": step, "weights": weights, "best": best, "rng": rng_state()}, step=step
-                )
+                run.save_checkpoint({"step": step, "weights": weights, "best": best, "rng": rng_state()}, step=step)
             if stop:
                 return
             time.sleep(pause)

@@ -373,9 +373,7 @@ def test_an_image_among_the_labels_is_noticed(tmp_path, a_grey_volume):
         discover_labels(open_dataset(tmp_path))
 
 
-def test_modalities_of_another_orientation_are_brought_onto_the_first(
-    tmp_path, a_grey_volume, an_oblique_affine
-):
+def test_modalities_of_another_orientation_are_brought_onto_the_first(tmp_path, a_grey_volume, an_oblique_affine):
     write_image(tmp_path / "a_0000.nii.gz", a_grey_volume, an_oblique_affine)
     second = nib.Nifti1Image(a_grey_volume[0] * 2, an_oblique_affine)
     turned = second.as_reoriented([[2, -1], [0, 1], [1, -1]])

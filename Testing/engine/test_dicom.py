@@ -112,9 +112,5 @@ def test_stacks_that_are_no_single_volume_are_refused(tmp_path, a_stack):
         with pytest.raises(BadDataError) as error:
             read_image(tmp_path / name, case="patient")
         assert all(word in str(error.value) for word in words), str(error.value)
-        assert (
-            str(tmp_path / name) in str(error.value)
-            and error.value.hint
-            and "case patient" in str(error.value)
-        )
+        assert str(tmp_path / name) in str(error.value) and error.value.hint and "case patient" in str(error.value)
     assert read_image(tmp_path / "study" / "b").shape == array.shape

@@ -293,9 +293,7 @@ def test_the_tolerance_may_differ_by_label(tmp_path):
     label = a_box((20, 20, 20), (4, 4, 4), (10, 10, 10)) + 2 * a_box((20, 20, 20), (4, 4, 12), (10, 10, 18))
     write_labels(tmp_path / "p.nii.gz", np.roll(label, 2, 0), np.eye(4))
     write_labels(tmp_path / "y.nii.gz", label, np.eye(4))
-    rows = evaluate(
-        tmp_path / "p.nii.gz", tmp_path / "y.nii.gz", tmp_path / "out", surface_tolerance_mm={2: 2.0}
-    ).rows
+    rows = evaluate(tmp_path / "p.nii.gz", tmp_path / "y.nii.gz", tmp_path / "out", surface_tolerance_mm={2: 2.0}).rows
     assert rows[0].surface_dice < 0.8
     assert rows[1].surface_dice == 1.0
 

@@ -34,9 +34,7 @@ def claim(path, start, claimed):
 def test_of_many_that_find_the_same_dead_owner_one_gets_the_lock(processes, tmp_path):
     for attempt in range(3):
         path = tmp_path / f"lock{attempt}"
-        path.write_text(
-            json.dumps({"pid": 2**30, "started": "long ago", "host": Owner.me().host, "token": "x"})
-        )
+        path.write_text(json.dumps({"pid": 2**30, "started": "long ago", "host": Owner.me().host, "token": "x"}))
         start, claimed = processes.Barrier(6), processes.SimpleQueue()
         children = [processes.Process(target=claim, args=(path, start, claimed)) for _ in range(6)]
         for child in children:

@@ -168,7 +168,9 @@ def test_the_fused_network_starts_as_the_pretrained_unetrpp_exactly():
 
 @pytest.mark.parametrize("stages", [(3,), (0, 1, 2, 3)])
 def test_the_fusion_learns_from_its_first_step(stages):
-    fused = FusedSegmenter(Unetrpp(1, (24,) * 3, (2,) * 3, SMALL), VitEncoder(1, (8,) * 3, VitSize(96, 1, 4)), 2, stages)
+    fused = FusedSegmenter(
+        Unetrpp(1, (24,) * 3, (2,) * 3, SMALL), VitEncoder(1, (8,) * 3, VitSize(96, 1, 4)), 2, stages
+    )
     sum(level.square().mean() for level in fused(torch.randn(1, 1, 24, 24, 24))).backward()
     for projection in fused.fusion:
         assert projection.weight.grad.abs().sum() > 0

@@ -89,9 +89,7 @@ def test_any_volume_gets_a_plan_that_fits_budget_and_network(shape, spacing, siz
     plan = make_plan(a_dataset(), reports_of([shape], [spacing]), size=size, device=device, memory_gb=80)
     crop = plan.crop_size
     assert prod(crop) <= CROP_VOXELS[size, device]
-    assert all(
-        c % p == 0 and c % s == 0 for c, p, s in zip(crop, plan.patch_size, plan.stem_stride, strict=True)
-    )
+    assert all(c % p == 0 and c % s == 0 for c, p, s in zip(crop, plan.patch_size, plan.stem_stride, strict=True))
     assert prod(c // p for c, p in zip(crop, plan.patch_size, strict=True)) <= MOST_TOKENS
     assert all(c >= min(n, 16) for c, n in zip(crop, shape, strict=True))  # no axis is starved
     assert all(c < n + 32 for c, n in zip(crop, shape, strict=True))  # nor blown up

@@ -69,17 +69,13 @@ def test_written_volumes_lie_where_they_were_in_other_programs(
     for name in ("image", "label"):
         np.testing.assert_allclose(positions_by_itk(tmp_path / f"{name}{suffix}", voxels), wanted, atol=1e-4)
         if suffix != ".nrrd":
-            np.testing.assert_allclose(
-                positions_by_nibabel(tmp_path / f"{name}{suffix}", voxels), wanted, atol=1e-4
-            )
+            np.testing.assert_allclose(positions_by_nibabel(tmp_path / f"{name}{suffix}", voxels), wanted, atol=1e-4)
     by_itk = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / f"image{suffix}"))).transpose(2, 1, 0)
     np.testing.assert_array_equal(by_itk, a_grey_volume[0])
     image, label = read_image(tmp_path / f"image{suffix}"), read_labels(tmp_path / f"label{suffix}")
     np.testing.assert_array_equal(image.array, a_grey_volume)
     np.testing.assert_array_equal(label.array[0], a_label_map)
-    assert (
-        image.array.dtype == np.float32 and image.array.flags.c_contiguous and label.array.dtype == np.uint8
-    )
+    assert image.array.dtype == np.float32 and image.array.flags.c_contiguous and label.array.dtype == np.uint8
     np.testing.assert_allclose(image.affine, affine, atol=1e-5)
 
 

@@ -181,9 +181,7 @@ def test_the_whole_report_is_one_inert_file_with_every_part(an_evaluation, a_run
 
 def test_names_and_messages_cannot_become_markup(an_evaluation, a_run, tmp_path):
     names = {"good": EVIL, "bad": EVIL_ATTRIBUTE, "middle": "x' onmouseover='alert(1)"}
-    rows = tuple(
-        dataclasses.replace(row, case=names[row.case], name=EVIL, reason=EVIL) for row in an_evaluation.rows
-    )
+    rows = tuple(dataclasses.replace(row, case=names[row.case], name=EVIL, reason=EVIL) for row in an_evaluation.rows)
     labels = {1: an_evaluation.summary.per_label[1].model_copy(update={"name": EVIL})}
     evil = {"per_label": labels, "notes": (EVIL,), "missing_predictions": (EVIL_ATTRIBUTE,)}
     evaluation = Evaluation(rows, an_evaluation.summary.model_copy(update=evil))
@@ -225,9 +223,7 @@ def test_contours_lie_where_the_masks_are_in_true_proportions():
     label, prediction = np.zeros((40, 10), bool), np.zeros((40, 10), bool)
     label[4:12, 2:6] = True
     prediction[24:36, 5:9] = True
-    picture = read_png(
-        slice_picture(None, (1.0, 5.0), ("", "", "", ""), labels=[label], predictions=[prediction])
-    )
+    picture = read_png(slice_picture(None, (1.0, 5.0), ("", "", "", ""), labels=[label], predictions=[prediction]))
     height, width = picture.shape[:2]
     assert width / height == pytest.approx(40 * 1.0 / (10 * 5.0), rel=0.02)
     for colour, (left, right), (bottom, top) in (

@@ -72,9 +72,7 @@ def test_twenty_kills_at_random_moments_neither_damage_nor_change_a_run(processe
     train(tmp_path / "as_long", steps)
     assert what_remains(killed) == what_remains(tmp_path / "as_long")
     assert not list(killed.rglob(".tmp-*"))
-    assert sorted(path.name for path in killed.iterdir()) == sorted(
-        path.name for path in undisturbed.iterdir()
-    )
+    assert sorted(path.name for path in killed.iterdir()) == sorted(path.name for path in undisturbed.iterdir())
 
 
 def test_a_run_stopped_by_a_file_resumes_to_the_same_result(processes, tmp_path):
@@ -112,9 +110,7 @@ def test_resuming_drops_torn_lines_and_rows_after_the_checkpoint(a_folder):
         assert run.load_checkpoint() == {"step": 2}
         rows = ["step,phase,name,value", '1,"a, b",loss,0.1', '1,"a, b",hop,inf', '2,"a, b",loss,0.2']
         assert (a_folder / "metrics.csv").read_text().split("\n") == [*rows, '2,"a, b",hop,inf', ""]
-    assert [json.loads(line)["event"] for line in (a_folder / "events.jsonl").read_text().splitlines()][
-        -2:
-    ] == [
+    assert [json.loads(line)["event"] for line in (a_folder / "events.jsonl").read_text().splitlines()][-2:] == [
         "start",
         "end",
     ]

@@ -43,9 +43,7 @@ def random_volume(rng):
     if kind == 2:
         return np.full(shape, rng.standard_normal(), np.float32)
     if kind == 3:
-        return np.where(rng.random(shape) < 0.5, np.float32(-0.0), np.float32(0.0)) * rng.integers(
-            0, 2, shape
-        )
+        return np.where(rng.random(shape) < 0.5, np.float32(-0.0), np.float32(0.0)) * rng.integers(0, 2, shape)
     if kind == 4:
         return (1e4 * rng.standard_normal(shape)).round(-3).astype(np.float32)
     return np.cumsum(rng.standard_normal(shape), axis=rng.integers(3)).astype(np.float32)

@@ -24,6 +24,7 @@ from monai.transforms import (
     RandSimulateLowResolutiond,
     ToTensord,
 )
+from monai.utils import convert_to_tensor
 
 from topomae.data.crops import PADDING
 
@@ -68,7 +69,9 @@ class Augmentation:
         """
         self._transform.set_random_state(seed=seed)
         sample = self._transform({"image": image, "label": label[None].astype(np.float32)})
-        return sample["image"].float().contiguous(), sample["label"].round().long().contiguous()
+        # MONAI's tensors that carry metadata would slow every operation of the network.
+        image, label = (convert_to_tensor(sample[name], track_meta=False) for name in _BOTH)
+        return image.float().contiguous(), label.round().long().contiguous()
 
 
 def _spatial(crop_size: Sequence[int], spacing: Sequence[float]) -> list[MapTransform]:

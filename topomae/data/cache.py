@@ -122,9 +122,7 @@ class PreprocessedCases:
             arrays=arrays,
             geometry=made.geometry.to_dict(),
         )
-        write_json_atomic(
-            self._index_file(case), index.model_dump(mode="json")
-        )  # last: it makes the rest count
+        write_json_atomic(self._index_file(case), index.model_dump(mode="json"))  # last: it makes the rest count
         self._remove_outdated(case, keep=set(arrays.values()))
         return _Entry(self.folder, index, made.geometry)
 

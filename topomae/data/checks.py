@@ -141,9 +141,7 @@ def require_ok(reports: Sequence[CaseReport]) -> None:
     )
 
 
-def _read_label(
-    dataset: Dataset, case: Case, image: Volume | None, problems: list[str]
-) -> dict[int, int] | None:
+def _read_label(dataset: Dataset, case: Case, image: Volume | None, problems: list[str]) -> dict[int, int] | None:
     if image is None and case.label is not None:
         return None  # the image's error comes first; without its grid the label cannot be judged
     counts = count_labels(load_case_label(dataset, case, image, problems))
@@ -194,9 +192,7 @@ def _intensities(channel: np.ndarray, mask: np.ndarray) -> Intensities:
 
 def _constant_channels(dataset: Dataset, case: Case, intensities: Sequence[Intensities]) -> list[str]:
     """Name constant modalities; a case where all are constant is refused."""
-    constant = [
-        name for name, one in zip(dataset.modalities, intensities, strict=True) if one.minimum == one.maximum
-    ]
+    constant = [name for name, one in zip(dataset.modalities, intensities, strict=True) if one.minimum == one.maximum]
     if len(constant) == len(intensities):
         raise BadDataError(
             f"every voxel of the image has the same value ({intensities[0].minimum:g})",

@@ -89,9 +89,7 @@ def _one_series(folder: Path) -> tuple[str, ...]:
 def _series_in(folder: Path) -> dict[str, tuple[str, ...]]:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # "No Series were found" is told as an error of ours
     reader = sitk.ImageSeriesReader
-    return {
-        uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))
-    }
+    return {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))}
 
 
 def _no_series(folder: Path) -> BadDataError:
@@ -134,9 +132,7 @@ def _open(path: Path) -> sitk.ImageFileReader:
     try:
         header.ReadImageInformation()
     except RuntimeError:
-        raise BadDataError(
-            "the DICOM header cannot be read", hint="Copy the series again.", path=path
-        ) from None
+        raise BadDataError("the DICOM header cannot be read", hint="Copy the series again.", path=path) from None
     return header
 
 
@@ -172,9 +168,7 @@ def _check_same(slices: list[_Slice], folder: Path) -> None:
     """Refuse a stack that is no volume: one slice, or slices of different size, spacing or direction."""
     first = slices[0]
     if len(slices) < 2:
-        raise BadDataError(
-            "the series has a single slice, not a volume", hint="Copy all its slices.", path=folder
-        )
+        raise BadDataError("the series has a single slice, not a volume", hint="Copy all its slices.", path=folder)
     for one in slices[1:]:
         for differs, what in (
             (one.size != first.size, f"{one.size[0]}×{one.size[1]} pixels"),

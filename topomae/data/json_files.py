@@ -77,7 +77,5 @@ def _without_repeats(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise BadDataError(
-            f'the key "{repeated}" stands twice in one object', hint="Remove one of them.", path=path
-        )
+        raise BadDataError(f'the key "{repeated}" stands twice in one object', hint="Remove one of them.", path=path)
     return value

@@ -119,5 +119,6 @@ def batches(
         pin_memory=pin_memory,
         persistent_workers=False,
         multiprocessing_context="spawn" if workers else None,
+        generator=torch.Generator(),  # else the loader draws from the global one, and a resume is not the same
     )
     return iter(loader)

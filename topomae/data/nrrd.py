@@ -131,9 +131,7 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         if colon and not line.startswith("#") and not value.startswith("="):
             fields[name.strip().lower()] = value.strip()
     if end is None and "data file" not in fields and "datafile" not in fields:
-        raise BadDataError(
-            "the header is cut short (truncated file)", hint="Copy or download it again.", path=path
-        )
+        raise BadDataError("the header is cut short (truncated file)", hint="Copy or download it again.", path=path)
     return fields, end.end() if end else len(head)
 
 

@@ -173,9 +173,7 @@ def _labels(surfaces: np.ndarray) -> np.ndarray:
     return np.where(surfaces.min(axis=0) < 0.0, nearest + 1, 0).astype(np.uint8)
 
 
-def _draw_image(
-    rng: np.random.Generator, anatomy: Anatomy, labels: np.ndarray, positions: np.ndarray
-) -> np.ndarray:
+def _draw_image(rng: np.random.Generator, anatomy: Anatomy, labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """What the scanner makes of the anatomy: tissue, blur, uneven coil sensitivity, noise, any scale."""
     signal = np.where(anatomy.is_body(positions), _BODY * (1.0 + _texture(rng, labels.shape, 0.08)), 0.0)
     signal = np.where(anatomy.is_cavity(positions), _FLUID, signal)

@@ -114,9 +114,7 @@ def _grouped(images: list[Path], labels: set[str], numbered: bool) -> dict[str, 
     for path in images:
         stem = stem_of(path)
         base, channel = split_channel(stem)
-        name, place = (
-            (base, channel) if numbered and channel is not None and stem not in labels else (stem, 0)
-        )
+        name, place = (base, channel) if numbered and channel is not None and stem not in labels else (stem, 0)
         if place in groups[name]:
             raise _two_files(name, groups[name][place], path)
         groups[name][place] = path

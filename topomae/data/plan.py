@@ -102,9 +102,7 @@ class Plan(BaseModel):
         for name in ("patch_size", "stem_stride"):
             part = getattr(self, name)
             if any(c % p for c, p in zip(self.crop_size, part, strict=True)):
-                raise ValueError(
-                    f"crop_size {self.crop_size} must be a multiple of {name} {part} on each axis"
-                )
+                raise ValueError(f"crop_size {self.crop_size} must be a multiple of {name} {part} on each axis")
         return self
 
     @property
@@ -137,9 +135,7 @@ class Plan(BaseModel):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise BadSettingError(
-                "the plan does not exist", hint="Make one: topomae plan.", path=path
-            ) from None
+            raise BadSettingError("the plan does not exist", hint="Make one: topomae plan.", path=path) from None
         except (OSError, UnicodeDecodeError) as error:
             raise BadSettingError(f"the plan cannot be read ({error})", path=path) from None
         except (json.JSONDecodeError, RecursionError) as error:

@@ -80,10 +80,7 @@ def choose_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float]
     reason = "median of the cases, axis by axis"
     if np.ptp(spacings, axis=0).max() <= 0.001 * spacing.min():
         reason = "every case has it, so nothing is interpolated"
-    elif (
-        spacing[thick] > ANISOTROPIC * spacing[others].max()
-        and voxels[thick] * ANISOTROPIC < voxels[others].min()
-    ):
+    elif spacing[thick] > ANISOTROPIC * spacing[others].max() and voxels[thick] * ANISOTROPIC < voxels[others].min():
         spacing[thick] = max(np.percentile(spacings[:, thick], 10), spacing[others].max())
         reason += "; between the thick slices the 10th percentile, which keeps the slices of nearly all cases"
     return tuple(float(f"{s:.5g}") for s in spacing), reason

@@ -113,10 +113,7 @@ def _in_words(field: str, plan: Plan) -> str:
     if field == "normalization":
         return "; ".join(map(_window_in_words, value))
     if field == "mirror_axes":
-        return (
-            ", ".join(("left-right", "posterior-anterior", "inferior-superior")[axis] for axis in value)
-            or "none"
-        )
+        return ", ".join(("left-right", "posterior-anterior", "inferior-superior")[axis] for axis in value) or "none"
     if field == "modalities":
         return ", ".join(value)
     text = "×".join(f"{n:g}" for n in value) if isinstance(value, tuple) else str(value)

@@ -98,9 +98,7 @@ def plan_geometry(image: Volume, plan: Plan, borders: Sequence[float | None]) ->
     return replace(whole, box=box, preprocessed_shape=new_shape)
 
 
-def restore_labels(
-    scores: np.ndarray | torch.Tensor, geometry: Geometry, class_values: Sequence[int]
-) -> np.ndarray:
+def restore_labels(scores: np.ndarray | torch.Tensor, geometry: Geometry, class_values: Sequence[int]) -> np.ndarray:
     """Turn class scores into a label map in the input's own voxels.
 
     Every class's score is interpolated linearly and the highest wins. Memory: besides the scores, one
@@ -124,9 +122,7 @@ def restore_labels(
     return geometry.from_box(values[winner], outside=values[0])
 
 
-def restore_scores(
-    scores: np.ndarray | torch.Tensor, geometry: Geometry, *, outside: float = 0.0
-) -> np.ndarray:
+def restore_scores(scores: np.ndarray | torch.Tensor, geometry: Geometry, *, outside: float = 0.0) -> np.ndarray:
     """Bring the scores of one class to the input's own voxels, interpolated linearly.
 
     Args:

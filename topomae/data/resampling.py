@@ -157,7 +157,7 @@ def _neighbours(old: int, new: int) -> tuple[torch.Tensor, torch.Tensor, torch.T
     """For each of `new` voxels the two old voxels it lies between, and how far it is towards the second."""
     centres = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
     below = centres.floor().long()
-    return below, (below + 1).clamp(max=old - 1), (centres - below).float()
+    return below, centres.ceil().long(), (centres - below).float()
 
 
 def _mix(
@@ -166,6 +166,4 @@ def _mix(
     """Weighted mean of the planes `below` and `above` along an axis."""
     device = field.device
     weight = weight.to(device).reshape([-1 if a == axis else 1 for a in range(3)])
-    return torch.lerp(
-        field.index_select(axis, below.to(device)), field.index_select(axis, above.to(device)), weight
-    )
+    return torch.lerp(field.index_select(axis, below.to(device)), field.index_select(axis, above.to(device)), weight)

@@ -61,9 +61,7 @@ def read_splits(path: Path, names: Collection[str]) -> tuple[Split, dict[str, st
     content = validated(SplitsJson, read_json(path), path, _HINT)
     lists = {"train": content.train, "val": content.val, "test": content.test}
     seen: dict[str, str] = {}
-    twice = [
-        (name, key) for key, group in lists.items() for name in group if seen.setdefault(name, key) != key
-    ]
+    twice = [(name, key) for key, group in lists.items() for name in group if seen.setdefault(name, key) != key]
     if twice:
         name, second = twice[0]
         raise BadDataError(

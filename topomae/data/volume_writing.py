@@ -77,9 +77,7 @@ def _write(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     """Write (C, I, J, K) in the format that the suffix names."""
     suffix = image_suffix(path)
     if suffix not in (".nii.gz", ".nii", ".nrrd", ".seg.nrrd"):
-        raise BadSettingError(
-            "volumes are not written in this format", hint="Use .nii.gz, .nii or .nrrd.", path=path
-        )
+        raise BadSettingError("volumes are not written in this format", hint="Use .nii.gz, .nii or .nrrd.", path=path)
     with atomic_path(path) as temporary:
         if suffix.endswith(".nrrd"):
             with told_as_run_error(path):

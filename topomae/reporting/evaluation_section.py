@@ -71,9 +71,7 @@ def case_table(evaluation: Evaluation) -> Markup:
         dice = [number(r.dice) for r in own] if by_label else [_worst_label(own)]
         means = [number(mean_of(getattr(r, m) for r in own), d) for m, d in
                  (("surface_dice", 3), ("hd95_mm", 2), ("asd_mm", 2))]  # fmt: skip
-        topology = [
-            number(sum(v for r in own if not math.isnan(v := getattr(r, f"b{i}_error"))), 0) for i in range(3)
-        ]
+        topology = [number(sum(v for r in own if not math.isnan(v := getattr(r, f"b{i}_error"))), 0) for i in range(3)]
         remarks = "; ".join(f"{r.name}: {r.reason}" for r in own if r.reason not in ("", BOTH_EMPTY))
         rows.append(
             row(
@@ -118,8 +116,7 @@ def picture_section(
         return join([heading, notice([f"No pictures: {error}"])])
     values = tuple(evaluation.summary.per_label)
     parts = [
-        _one_case(place, pairs.get(case), case, own, images, values)
-        for place, case, own in _chosen(evaluation, count)
+        _one_case(place, pairs.get(case), case, own, images, values) for place, case, own in _chosen(evaluation, count)
     ]
     return join([heading, _legend(), parts])
 
@@ -170,8 +167,7 @@ def _caption(own: Sequence[Row], most: int = 6) -> str:
     """The worst labels of a case in words; labels that neither prediction nor label has say nothing."""
     there = sorted((r for r in own if r.reason != BOTH_EMPTY), key=lambda r: r.dice)
     told = [
-        f"{r.name}: " + (r.reason or f"Dice {number(r.dice)}, HD95 {number(r.hd95_mm, 1)} mm")
-        for r in there[:most]
+        f"{r.name}: " + (r.reason or f"Dice {number(r.dice)}, HD95 {number(r.hd95_mm, 1)} mm") for r in there[:most]
     ]
     if len(there) > most:
         told.append(f"{len(there) - most} better labels")
@@ -230,16 +226,12 @@ def strip(values: Sequence[tuple[str, float]], median: float | None) -> Markup:
         x = f"{4 + 192 * median:.1f}"
         middle = tag("line", x1=x, x2=x, y1=3, y2=21, stroke="#D55E00", stroke_width=2)
     told = f"Dice of {len(dots)} cases, median {number(median)}"
-    return tag(
-        "svg", line, ticks, dots, middle, viewBox="0 0 200 24", class_="strip", role="img", aria_label=told
-    )
+    return tag("svg", line, ticks, dots, middle, viewBox="0 0 200 24", class_="strip", role="img", aria_label=told)
 
 
 def _card(name: str, statistic: Statistic, digits: int, unit: str = "") -> Markup:
     value = " ".join(filter(None, (number(statistic.mean, digits), unit)))
-    detail = (
-        f"± {number(statistic.sd, digits)}, {statistic.cases} cases" if statistic.cases > 1 else "one case"
-    )
+    detail = f"± {number(statistic.sd, digits)}, {statistic.cases} cases" if statistic.cases > 1 else "one case"
     if statistic.undefined:
         detail += f" (not defined in {statistic.undefined})"
     return card(name, value, detail)

@@ -105,9 +105,7 @@ def thinned(steps: np.ndarray, values: np.ndarray, most: int = _MOST_POINTS) -> 
         return steps, values
     bins = np.array_split(np.arange(len(steps)), most)
     finite = [values[b][np.isfinite(values[b])] for b in bins]
-    return np.array([steps[b].mean() for b in bins]), np.array(
-        [f.mean() if f.size else np.nan for f in finite]
-    )
+    return np.array([steps[b].mean() for b in bins]), np.array([f.mean() if f.size else np.nan for f in finite])
 
 
 def key_point_picture(points: Mapping[str, np.ndarray]) -> bytes:

@@ -152,9 +152,7 @@ def notice(sentences: list[str]) -> Markup | None:
     """A box of things to know; None if there are none."""
     if not sentences:
         return None
-    return tag(
-        "div", tag("ul", [tag("li", sentence) for sentence in sentences]), class_="notice", role="note"
-    )
+    return tag("div", tag("ul", [tag("li", sentence) for sentence in sentences]), class_="notice", role="note")
 
 
 def card(name: str, value: str, detail: str = "") -> Markup:

@@ -110,9 +110,7 @@ def _read_key_points(volume: Path) -> dict[str, np.ndarray]:
     path = volume.with_name(re.sub(r"_[a-z]+\.nii\.gz$", "_keypoints.json", volume.name))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        points = {
-            name: np.array(content[name], float) for name in ("true", "vit", "unetrpp") if name in content
-        }
+        points = {name: np.array(content[name], float) for name in ("true", "vit", "unetrpp") if name in content}
     except (OSError, ValueError, TypeError):
         return {}
     return {name: p for name, p in points.items() if p.shape == (9, 3) and np.isfinite(p).all()}

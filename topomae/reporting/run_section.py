@@ -19,9 +19,7 @@ _VOXELS = ("crop_size", "patch_size", "stem_stride")
 
 def run_section(title: str, run: RunFacts) -> Markup:
     """Facts, curves and previews of one run."""
-    facts = [
-        row(tag("td", name, class_="text"), tag("td", value, class_="long")) for name, value in run.facts
-    ]
+    facts = [row(tag("td", name, class_="text"), tag("td", value, class_="long")) for name, value in run.facts]
     warnings = list(run.warnings[:_MOST_WARNINGS])
     if len(run.warnings) > _MOST_WARNINGS:
         warnings.append(f"... and {len(run.warnings) - _MOST_WARNINGS} more, see events.jsonl")
@@ -81,18 +79,12 @@ def _curves(run: RunFacts) -> Markup:
         for title, curves in panels
     ]
     first, rest = figures[:_MOST_CURVES], figures[_MOST_CURVES:]
-    more = (
-        tag("details", tag("summary", f"{len(rest)} more"), tag("div", rest, class_="curves"))
-        if rest
-        else None
-    )
+    more = tag("details", tag("summary", f"{len(rest)} more"), tag("div", rest, class_="curves")) if rest else None
     return join([tag("h3", "Curves"), tag("div", first, class_="curves"), more])
 
 
 def _curve_alt(title: str, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    told = ", ".join(
-        f"{name or title} from {v[0]:.4g} to {v[-1]:.4g}" for name, (_, v) in curves.items() if len(v)
-    )
+    told = ", ".join(f"{name or title} from {v[0]:.4g} to {v[-1]:.4g}" for name, (_, v) in curves.items() if len(v))
     return f"{title} over training steps: {told}"
 
 
@@ -105,9 +97,7 @@ def _previews(previews: Sequence[Preview]) -> Markup | None:
     for preview in (previews[n] for n in chosen):
         parts += [tag("h3", f"Preview at step {preview.step}")]
         pictures = preview_pictures(preview)
-        parts += [
-            tag("div", pictures, class_="previews") if pictures else notice(["Its volumes cannot be read."])
-        ]
+        parts += [tag("div", pictures, class_="previews") if pictures else notice(["Its volumes cannot be read."])]
         parts += [_key_points(preview)]
     return join(parts)
 

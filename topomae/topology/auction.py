@@ -11,71 +11,83 @@ from __future__ import annotations
 import numpy as np
 
 from topomae.topology.compiled import kernel
-from topomae.topology.savings import best_partner
+from topomae.topology.price_tree import STACK, best_offer, raise_price, set_prices
 
 
 @kernel
-def bid(position, height, profit, partner, other, price, holder, epsilon, work, budget):
+def bid(side, profit, partner, other, price, holder, epsilon, work, budget):
     """Let all points without a partner bid until each has one or prefers to stay alone.
 
     Args:
-        position, height: (n,) the bidding side.
+        side: (position, height, weight, nodes, first), tree of the bidding side.
         profit: (n,) what each is left with; written.
         partner: (n,) int32, -1 for none; written.
-        other: (position, doubled height, starts, highest) of the side bid for.
+        other: tree of the side bid for; its weights are written.
         price: (m,) raised.
         holder: (m,) int32, -1 for none; written.
         epsilon: smallest raise.
-        work, budget: candidates looked at so far, and allowed.
+        work, budget: points looked at so far, and allowed.
 
     Returns:
-        Candidates looked at so far.
+        Points looked at so far.
     """
-    other_position, other_double, starts, highest = other
-    stack = np.empty(position.size + 1, np.int32)
+    position, height, _, _, _ = side
+    other_position, other_height, other_weight, other_nodes, first = other
+    set_prices(other_height, price, other_weight, other_nodes, first)
+    stack = np.empty(STACK, np.int64)
+    bounds = np.empty(STACK)
+    queue = np.empty(position.size, np.int32)
     waiting = 0
     for point in range(position.size - 1, -1, -1):
         if partner[point] < 0 and profit[point] > 0.0:
-            stack[waiting] = point
+            queue[waiting] = point
             waiting += 1
     while waiting > 0 and work <= budget:
         waiting -= 1
-        point = stack[waiting]
-        best, choice, second, seen = best_partner(
-            position[point], height[point], other_position, other_double, starts, highest, price
-        )
+        point = queue[waiting]
+        best, choice, second, seen = best_offer(
+            position[point], height[point],
+            other_position, other_height, other_weight, other_nodes, first, stack, bounds,
+        )  # fmt: skip
         work += seen + 1
         if choice < 0:
             profit[point] = 0.0
             continue
         previous = holder[choice]
         price[choice] += best - second + epsilon
+        raise_price(choice, best - second + epsilon, other_weight, other_nodes, first)
         profit[point] = max(second - epsilon, 0.0)
         holder[choice] = point
         partner[point] = choice
         if previous >= 0:
             partner[previous] = -1
-            stack[waiting] = previous
+            queue[waiting] = previous
             waiting += 1
     return work
 
 
 @kernel
-def settle(position, height, profit, partner, other, price, holder, tolerance):
+def settle(side, profit, partner, other, price, holder, tolerance):
     """Set every profit to the best that the prices allow, and part pairs that are not the best for the point.
 
     Arguments as in `bid`; pairs worse than the best by more than `tolerance` are parted.
     """
-    other_position, other_double, starts, highest = other
+    position, height, _, _, _ = side
+    other_position, other_height, other_weight, other_nodes, first = other
+    set_prices(other_height, price, other_weight, other_nodes, first)
+    stack = np.empty(STACK, np.int64)
+    bounds = np.empty(STACK)
     for point in range(position.size):
-        best, _, _, _ = best_partner(
-            position[point], height[point], other_position, other_double, starts, highest, price
-        )
+        best, _, _, _ = best_offer(
+            position[point], height[point],
+            other_position, other_height, other_weight, other_nodes, first, stack, bounds,
+        )  # fmt: skip
         profit[point] = best
         choice = partner[point]
         if choice >= 0:
             away = position[point] - other_position[choice]
-            left = height[point] * other_double[choice] - away * away - price[choice]
+            up = height[point] - other_height[choice]
+            left = height[point] * height[point] - (away * away + up * up + other_weight[choice])
             if best - left > tolerance:
                 partner[point] = -1
                 holder[choice] = -1

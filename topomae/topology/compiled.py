@@ -6,8 +6,10 @@ and none uses numba's own thread pools, which do not survive a forked data loade
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,24 @@ except ImportError:  # pragma: no cover - exercised by a test in a separate proc
     numba = None
 
 HAVE_NUMBA = numba is not None
+
+
+def _forget_outdated(folder: Path) -> None:
+    """Delete compiled functions older than any source file of a folder.
+
+    numba recompiles a function when its own file changes, but not when a function changes that it calls from
+    another file.
+    """
+    newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
+    for index in (folder / "__pycache__").glob("*.nbi"):
+        with contextlib.suppress(OSError):  # another process may do the same; a read-only folder stays as it is
+            if index.stat().st_mtime < newest:
+                index.unlink()
+
+
+if HAVE_NUMBA:
+    with contextlib.suppress(OSError):
+        _forget_outdated(Path(__file__).parent)
 
 
 def kernel(function: Callable | None = None, **options) -> Callable:

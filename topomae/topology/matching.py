@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from topomae.topology import compiled
 from topomae.topology.auction import bid, settle
 from topomae.topology.compiled import kernel
-from topomae.topology.savings import Side, make_side
+from topomae.topology.price_tree import build_tree
 from topomae.topology.shortest_paths import augment
 
 NO_LIMIT = 2**62
@@ -36,6 +37,17 @@ class Matching:
     complete: bool
 
 
+class Points(NamedTuple):
+    """Positions along the diagonal and heights above it, (n,) float64 each; see `price_tree`."""
+
+    position: np.ndarray
+    height: np.ndarray
+
+
+def _points(pairs: np.ndarray) -> Points:
+    return Points(pairs.sum(1) / np.sqrt(2), (pairs[:, 1] - pairs[:, 0]) / np.sqrt(2))
+
+
 def match(a: np.ndarray, b: np.ndarray, budget: int | None = None) -> Matching:
     """Match the points of two diagrams at least cost.
 
@@ -57,10 +69,7 @@ def match(a: np.ndarray, b: np.ndarray, budget: int | None = None) -> Matching:
     centre = np.median(b)
     scale = max(np.diff(a).max(), np.diff(b).max()) / np.sqrt(2)
     smaller, larger = (a, b) if len(a) <= len(b) else (b, a)
-    sides = [
-        make_side((points - centre).sum(1) / np.sqrt(2) / scale, np.diff(points)[:, 0] / np.sqrt(2) / scale)
-        for points in (smaller, larger)
-    ]
+    sides = [_points((points - centre) / scale) for points in (smaller, larger)]
     if compiled.HAVE_NUMBA:
         pairs, bound, complete = _solve_compiled(*sides, NO_LIMIT if budget is None else budget)
     else:
@@ -68,8 +77,7 @@ def match(a: np.ndarray, b: np.ndarray, budget: int | None = None) -> Matching:
 
         compiled.say_numba_is_missing()
         pairs, bound, complete = solve_with_scipy(*sides)
-    of_smaller = sides[0].original[pairs[:, 0]]
-    of_larger = sides[1].original[pairs[:, 1]]
+    of_smaller, of_larger = pairs.T
     if smaller is a:
         partner[of_smaller] = of_larger
     else:
@@ -99,49 +107,47 @@ def matching_cost(a: np.ndarray, b: np.ndarray, partner: np.ndarray) -> float:
     )
 
 
-def _savings(side: Side, other: Side, pairs: np.ndarray) -> np.ndarray:
+def _savings(side: Points, other: Points, pairs: np.ndarray) -> np.ndarray:
     """What every pair (index, index) saves."""
     rows, columns = pairs.T
     return 2 * side.height[rows] * other.height[columns] - (side.position[rows] - other.position[columns]) ** 2
 
 
-def _solve_compiled(side: Side, other: Side, budget: int) -> tuple[np.ndarray, float, bool]:
+def _solve_compiled(side: Points, other: Points, budget: int) -> tuple[np.ndarray, float, bool]:
     """Pairs of indices, an upper bound of what any matching can save, and whether the budget sufficed."""
-    largest = side.highest[0] * other.highest[0]
+    order, nodes, first_points = build_tree(side.position, side.height)
+    other_order, other_nodes, other_first_points = build_tree(other.position, other.height)
+    largest = side.height.max() * other.height.max()
     first, last, factor = _EPSILONS
     partner, profit, price, work = _solve(
-        side.position, side.height, side.starts, side.highest,
-        other.position, other.height, other.starts, other.highest,
+        (side.position[order], side.height[order], np.zeros(len(order)), nodes, first_points),
+        (other.position[other_order], other.height[other_order], np.zeros(len(other_order)), other_nodes, other_first_points),
         first * largest, last * largest, factor, budget,
     )  # fmt: skip
     rows = np.flatnonzero(partner >= 0)
-    return np.stack([rows, partner[rows]], axis=1), profit.sum() + price.sum(), work <= budget
+    pairs = np.stack([order[rows], other_order[partner[rows]]], axis=1)
+    return pairs, profit.sum() + price.sum(), work <= budget
 
 
 @kernel
-def _solve(
-    position, height, starts, highest, other_position, other_height, other_starts, other_highest,
-    epsilon, last_epsilon, factor, budget,
-):  # fmt: skip
+def _solve(side, other, epsilon, last_epsilon, factor, budget):
     """Auction with falling epsilon, both sides in turn, then shortest paths from both sides."""
-    side = (position, 2 * height, starts, highest)
-    other = (other_position, 2 * other_height, other_starts, other_highest)
-    profit = np.ones(position.size)
-    price = np.zeros(other_position.size)
-    partner = np.full(position.size, -1, np.int32)
-    holder = np.full(other_position.size, -1, np.int32)
+    profit = np.ones(side[0].size)
+    price = np.zeros(other[0].size)
+    partner = np.full(profit.size, -1, np.int32)
+    holder = np.full(price.size, -1, np.int32)
     work = 0
     while True:
-        work = bid(position, height, profit, partner, other, price, holder, epsilon, work, budget)
-        work = bid(other_position, other_height, price, holder, side, profit, partner, epsilon, work, budget)
+        work = bid(side, profit, partner, other, price, holder, epsilon, work, budget)
+        work = bid(other, price, holder, side, profit, partner, epsilon, work, budget)
         final = epsilon <= last_epsilon * 1.0001 or work > budget
         epsilon = max(epsilon * factor, last_epsilon)
         tolerance = 1e-15 if final else epsilon
         if work > budget:
             tolerance = 1e300  # keep the pairs there are
-        settle(position, height, profit, partner, other, price, holder, tolerance)
+        settle(side, profit, partner, other, price, holder, tolerance)
         if final:
             break
-    work = augment(position, height, profit, partner, other, price, holder, work, budget)
-    work = augment(other_position, other_height, price, holder, side, profit, partner, work, budget)
+    work = augment(side, profit, partner, other, price, holder, last_epsilon, work, budget)
+    work = augment(other, price, holder, side, profit, partner, last_epsilon, work, budget)
     return partner, profit, price, work

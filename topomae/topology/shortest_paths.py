@@ -12,7 +12,7 @@ import numpy as np
 
 from topomae.topology.compiled import kernel
 from topomae.topology.lower_star import grown
-from topomae.topology.savings import BLOCK, position_range
+from topomae.topology.price_tree import STACK, lower_bound, raise_price, set_prices
 
 _NEVER = 1e300
 
@@ -56,21 +56,26 @@ def _drop_top(keys, items, size):
     return size
 
 
-@kernel(fastmath={"nnan", "nsz", "reassoc", "contract"}, error_model="numpy")
-def augment(position, height, profit, partner, other, price, holder, work, budget):
+@kernel
+def augment(side, profit, partner, other, price, holder, reach, work, budget):
     """Give every point that wants a partner one along a shortest path; the matching becomes exact.
 
     Args:
-        position, height: (n,) the searching side.
+        side: (position, height, weight, nodes, first), tree of the searching side.
         profit, partner: (n,) of the searching side; written.
-        other: (position, doubled height, starts, highest) of the other side.
+        other: tree of the other side; its weights are written.
         price, holder: (m,) of the other side; written.
-        work, budget: candidates looked at so far, and allowed.
+        reach: length up to which paths are looked for at first; prices are adjusted before looking farther, so
+            that nothing is lost by starting small. Most paths are no longer than the last epsilon of the auction.
+        work, budget: points looked at so far, and allowed.
 
     Returns:
-        Candidates looked at so far. Beyond the budget: the matching is feasible, not the best.
+        Points looked at so far. Beyond the budget: the matching is feasible, not the best.
     """
-    other_position, other_double, starts, highest = other
+    position, height, _, _, _ = side
+    other_position, other_height, other_weight, other_nodes, first = other
+    set_prices(other_height, price, other_weight, other_nodes, first)
+    leaves = other_nodes.shape[0] >> 1
     count = other_position.size
     distance = np.full(count, _NEVER)
     reached_from = np.empty(count, np.int32)
@@ -78,13 +83,22 @@ def augment(position, height, profit, partner, other, price, holder, work, budge
     touched = np.empty(count, np.int32)
     keys = np.empty(1 << 12)
     items = np.empty(1 << 12, np.int32)
+    stack = np.empty(STACK, np.int64)
 
-    for source in range(position.size):
-        if work > budget:
-            break
-        if partner[source] >= 0 or profit[source] <= 0.0:
-            continue
-        shortest = _NEVER  # length of the best complete path so far, and where it ends:
+    source = -1
+    limit = reach
+    while work <= budget:
+        # The same source again, looking farther, or the next one that wants a partner.
+        if source >= 0 and partner[source] < 0 and profit[source] > 0.0:
+            limit *= 8
+        else:
+            limit = reach
+            source += 1
+            while source < position.size and (partner[source] >= 0 or profit[source] <= 0.0):
+                source += 1
+            if source == position.size:
+                break
+        shortest = limit  # length of the best complete path so far, and where it ends:
         end_choice = -1  # at a free partner,
         end_point = -1  # or at a point that stays alone
         touched_count = 0
@@ -99,43 +113,42 @@ def augment(position, height, profit, partner, other, price, holder, work, budge
                 end_point = point
             here = position[point]
             tall = height[point]
-            for stratum in range(highest.size):
-                bound = 2 * tall * highest[stratum]
-                limit = base - shortest
-                if bound <= limit:
-                    break
-                start, stop = position_range(
-                    other_position, starts[stratum], starts[stratum + 1], here, np.sqrt(bound - limit)
-                )
+            base -= tall * tall
+            stack[0] = 1
+            waiting = 1
+            while waiting > 0:
+                waiting -= 1
+                node = stack[waiting]
+                if base + lower_bound(other_nodes, node, here, tall) >= shortest:
+                    continue
+                if node < leaves:
+                    stack[waiting] = 2 * node
+                    stack[waiting + 1] = 2 * node + 1
+                    waiting += 2
+                    continue
+                start = first[node - leaves]
+                stop = first[node - leaves + 1]
                 work += stop - start
-                while start < stop:
-                    end = min(start + BLOCK, stop)
-                    most = -_NEVER
-                    for j in range(start, end):
-                        away = here - other_position[j]
-                        left = tall * other_double[j] - away * away - price[j]
-                        most = left if left > most else most
-                    if most > base - shortest:
-                        for j in range(start, end):
-                            away = here - other_position[j]
-                            length = base + price[j] - (tall * other_double[j] - away * away)
-                            if length < shortest and length < distance[j] and done[j] == 0:
-                                if distance[j] == _NEVER:
-                                    touched[touched_count] = j
-                                    touched_count += 1
-                                length = max(length, travelled)
-                                distance[j] = length
-                                reached_from[j] = point
-                                if holder[j] < 0:
-                                    shortest = length
-                                    end_choice = j
-                                    end_point = -1
-                                else:
-                                    if heap_size + 1 >= keys.size:
-                                        keys = grown(keys, heap_size)
-                                        items = grown(items, heap_size)
-                                    heap_size = _push(keys, items, heap_size, length, j)
-                    start = end
+                for j in range(start, stop):
+                    away = here - other_position[j]
+                    up = tall - other_height[j]
+                    length = base + (away * away + up * up + other_weight[j])
+                    if length < shortest and length < distance[j] and done[j] == 0:
+                        if distance[j] == _NEVER:
+                            touched[touched_count] = j
+                            touched_count += 1
+                        length = max(length, travelled)
+                        distance[j] = length
+                        reached_from[j] = point
+                        if holder[j] < 0:
+                            shortest = length
+                            end_choice = j
+                            end_point = -1
+                        else:
+                            if heap_size + 1 >= keys.size:
+                                keys = grown(keys, heap_size)
+                                items = grown(items, heap_size)
+                            heap_size = _push(keys, items, heap_size, length, j)
             choice = -1
             while heap_size > 0:
                 length = keys[0]
@@ -157,15 +170,16 @@ def augment(position, height, profit, partner, other, price, holder, work, budge
                 change = shortest - distance[choice]
                 if change > 0:
                     price[choice] += change
+                    raise_price(choice, change, other_weight, other_nodes, first)
                     profit[holder[choice]] -= change
 
-        # Walk back along the path and swap partners.
+        # Walk back along the path, if one was found, and swap partners.
         choice = end_choice
         if end_point >= 0:
             choice = partner[end_point]
             partner[end_point] = -1
             profit[end_point] = 0.0
-        if end_point != source:
+        if end_point != source and choice >= 0:
             while True:
                 point = reached_from[choice]
                 previous = partner[point]

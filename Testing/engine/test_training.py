@@ -1,0 +1,262 @@
+"""Pre-training and fine-tuning on phantoms: no labels read, nothing lost, a resumed run equal to the last bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+import topomae
+from topomae.config import FinetuneSettings, PretrainSettings
+from topomae.data.phantoms import make_phantoms
+from topomae.errors import BadDataError, BadSettingError, RunError
+from topomae.events import Events
+from topomae.model_folder import load_model
+from topomae.pretrained import load_pretrained
+
+PLAN = {"crop_size": [24, 24, 16], "patch_size": [8, 8, 8], "spacing": [3.0, 3.0, 3.0], "batch_size": 2}
+
+
+class Recorder:
+    """A sink that keeps events, and may act on them."""
+
+    def __init__(self, act=lambda event: None):
+        self.events, self.act = [], act
+
+    def write(self, event):
+        self.events.append(event)
+        self.act(event)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    return make_phantoms(tmp_path_factory.mktemp("data") / "phantoms", cases=7, labelled=2)
+
+
+@pytest.fixture(scope="module")
+def pretrained(phantoms, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "pretrain"
+    settings = PretrainSettings(steps=20, checkpoint_every=4, preview_every=10)
+    topomae.pretrain(phantoms, run, settings=settings, plan=PLAN)
+    return run
+
+
+def rows(run) -> list[list[str]]:
+    return [line.split(",") for line in (run / "metrics.csv").read_text().splitlines()[1:]]
+
+
+def stop_at(run, kind: str, step: int) -> Events:
+    """Events that ask the run to stop once something of `kind` was told at `step`."""
+
+    def act(event):
+        if event["event"] == kind and event.get("step") == step:
+            (run / "stop").touch()
+
+    return Events(Recorder(act))
+
+
+def test_every_loss_is_logged_by_branch_and_the_reconstruction_improves(pretrained):
+    values: dict[str, list[float]] = {}
+    for _, phase, name, value in rows(pretrained):
+        if phase == "pretrain":
+            values.setdefault(name, []).append(float(value))
+    for loss in ("reconstruction", "topology", "spatial"):
+        assert {f"{loss}/vit", f"{loss}/unetrpp"} <= set(values)
+    assert {"consistency/spatial", "consistency/reconstruction", "loss", "learning_rate"} <= set(values)
+    assert values["reconstruction/unetrpp"][-1] < values["reconstruction/unetrpp"][0]
+    assert values["loss"][-1] < values["loss"][0]
+
+
+def test_previews_show_input_mask_and_both_reconstructions(pretrained):
+    for step in (10, 20):
+        found = {path.name for path in (pretrained / "previews").glob(f"step_{step:08d}_*")}
+        parts = ("input.nii.gz", "masked.nii.gz", "vit.nii.gz", "unetrpp.nii.gz", "keypoints.json")
+        assert found == {f"step_{step:08d}_{part}" for part in parts}
+    points = json.loads((pretrained / "previews" / "step_00000020_keypoints.json").read_text())
+    assert {len(points[name]) for name in ("names", "true", "vit", "unetrpp")} == {9}
+
+
+def test_pre_training_opens_no_label_file(phantoms, tmp_path):
+    """Labels that cannot be read do not matter to it."""
+    import shutil
+
+    data = shutil.copytree(phantoms, tmp_path / "data")
+    for label in (data / "labelsTr").iterdir():
+        label.write_bytes(b"not a label map")
+    topomae.pretrain(data, tmp_path / "run", settings=PretrainSettings(steps=1), plan=PLAN)
+    assert (tmp_path / "run" / "model" / "pretrained.safetensors").is_file()
+
+
+def test_held_out_cases_are_not_seen_by_pre_training(phantoms, pretrained):
+    split = json.loads((phantoms / "splits.json").read_text())
+    seen = {json.loads(path.read_text())["case"] for path in (pretrained / "preprocessed").glob("*.json")}
+    assert seen == set(split["train"])
+
+
+def test_a_stopped_and_resumed_pre_training_equals_an_undisturbed_one(phantoms, pretrained, tmp_path):
+    settings = PretrainSettings(steps=20, checkpoint_every=4, preview_every=10)
+    run = tmp_path / "run"
+
+    def act(event):
+        if event["event"] == "progress" and event["phase"] == "pretrain" and event["step"] >= 5:
+            (run / "stop").touch()
+
+    topomae.pretrain(phantoms, run, settings=settings, plan=PLAN, events=Events(Recorder(act)))
+    assert not (run / "model").exists()
+    assert json.loads((run / "status.json").read_text())["status"] == "stopped"
+    topomae.pretrain(phantoms, run, settings=settings, plan=PLAN)
+    undisturbed, resumed = load_pretrained(pretrained).weights, load_pretrained(run).weights
+    assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+    assert (run / "metrics.csv").read_bytes() == (pretrained / "metrics.csv").read_bytes()
+
+
+def test_fine_tuning_killed_at_any_moment_resumes_to_the_same_model(phantoms, pretrained, tmp_path):
+    command = [sys.executable, "-m", "topomae", "finetune", "--data", str(phantoms), "--init", str(pretrained)]
+    command += ["--set", "steps=12", "--set", "checkpoint_every=3", "--set", "validate_every=4", "--events", "json"]
+    run_once([*command, "--run", str(tmp_path / "undisturbed")])
+    disturbed = [*command, "--run", str(tmp_path / "killed")]
+    kill_at(disturbed, lambda event: event["event"] == "checkpoint" and event["step"] >= 3)
+    kill_at(disturbed, lambda event: event["event"] == "progress" and event["phase"] == "validate")
+    run_once(disturbed)
+    one, other = (load_model(tmp_path / name).network.state_dict() for name in ("undisturbed", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert rows(tmp_path / "undisturbed") == rows(tmp_path / "killed")
+
+
+def run_once(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=one_thread())
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["status"] == "ok"
+
+
+def kill_at(command: list[str], when) -> None:
+    """Kill the process, without any warning, at the first event for which `when` is true."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=one_thread())
+    for line in process.stdout:
+        if when(json.loads(line)):
+            process.send_signal(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+            break
+    process.stdout.close()
+    assert process.wait(timeout=60) != 0
+
+
+def one_thread() -> dict[str, str]:
+    """The order of sums depends on the number of threads, so all runs to be compared have the same."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "initialization"),
+    [("fused", "pretrained"), ("fused", "vit-only"), ("fused", "unetrpp-only"), ("unetrpp", "pretrained")],
+)
+def test_each_start_takes_over_what_it_says(phantoms, pretrained, tmp_path, architecture, initialization):
+    from topomae.initialization import find_start, initialize
+    from topomae.networks.factory import build_segmenter
+
+    settings = FinetuneSettings(architecture=architecture, initialization=initialization)
+    start = find_start(pretrained, settings)
+    spec = start.weights.spec.model_copy(update={"architecture": architecture, "out_channels": 5})
+    torch.manual_seed(7)
+    network = build_segmenter(spec)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    initialize(network, start, initialization)
+    taken = {
+        name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])
+    }
+    expected = {"pretrained": {"vit", "unetrpp"}, "vit-only": {"vit"}, "unetrpp-only": {"unetrpp"}}[initialization]
+    assert taken == (expected if architecture == "fused" else {"unetrpp"})
+    weights = load_pretrained(pretrained).weights
+    if "unetrpp" in taken:
+        name = "encoder.0.0.attention.query_key_values.weight"
+        assert torch.equal(network.unetrpp.state_dict()[name], weights["unetrpp." + name])
+
+
+@pytest.mark.parametrize("architecture", ["unetrpp", "unetr", "swinunetr"])
+def test_baselines_train_by_the_same_call(phantoms, tmp_path, architecture):
+    settings = FinetuneSettings(steps=1, architecture=architecture)
+    model = topomae.finetune(phantoms, tmp_path / "run", init="scratch", settings=settings, plan=PLAN)
+    assert load_model(model).spec.architecture == architecture
+
+
+def test_training_goes_on_from_a_finished_model(phantoms, tmp_path):
+    settings = FinetuneSettings(steps=1, ema=0, learning_rate=1e-12)
+    first = topomae.finetune(phantoms, tmp_path / "first", init="scratch", settings=settings, plan=PLAN)
+    second = topomae.finetune(phantoms, tmp_path / "second", init=first, settings=settings)
+    one, other = (load_model(model).network.state_dict() for model in (first, second))
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+def test_only_the_first_labelled_cases_are_used_when_asked(phantoms, tmp_path):
+    settings = FinetuneSettings(steps=1, labelled=1)
+    model = load_model(topomae.finetune(phantoms, tmp_path / "run", init="scratch", settings=settings, plan=PLAN))
+    split = json.loads((phantoms / "splits.json").read_text())
+    assert model.metadata["training"]["cases"] == split["train"][:1]
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing():
+    from topomae.training import make_optimizer, set_learning_rate
+
+    layer = torch.nn.Linear(2, 2)
+    settings = FinetuneSettings(learning_rate=0.1).resolved("small")
+    for schedule in ("cosine", "poly"):
+        optimizer = make_optimizer([(layer, 1.0)], settings)
+        rates = [set_learning_rate(optimizer, step, 100, 0.1, schedule) for step in range(100)]
+        assert rates[:10] == pytest.approx([0.01 * (n + 1) for n in range(10)])
+        assert all(a >= b for a, b in pairwise(rates[9:]))
+        assert rates[-1] < 0.01
+
+
+def test_a_loss_that_is_not_a_number_is_left_out_and_ends_the_run_if_it_stays():
+    from topomae.training import LossGuard
+
+    recorder = Recorder()
+    guard = LossGuard(Events(recorder))
+    assert guard.accepts(torch.tensor(1.0), 0)
+    assert not guard.accepts(torch.tensor(float("nan")), 1)
+    assert recorder.events[-1]["event"] == "warning"
+    assert guard.accepts(torch.tensor(1.0), 2)
+    with pytest.raises(RunError, match="in a row"):
+        for step in range(100):
+            guard.accepts(torch.tensor(float("inf")), step)
+
+
+@pytest.mark.parametrize(
+    ("init", "settings", "message"),
+    [
+        ("nowhere", {}, "no such folder"),
+        ("PHANTOMS", {}, "model"),
+        ("PRETRAINED", {"architecture": "unetr"}, "cannot take over"),
+        ("PRETRAINED", {"labelled": 99}, "more than the 2 labelled"),
+    ],
+)
+def test_a_bad_start_is_told_before_anything_is_trained(phantoms, pretrained, tmp_path, init, settings, message):
+    init = {"PHANTOMS": phantoms, "PRETRAINED": pretrained}.get(init, init)
+    with pytest.raises((BadDataError, BadSettingError), match=message):
+        topomae.finetune(phantoms, tmp_path / "run", init=init, settings=FinetuneSettings(steps=1, **settings))
+
+
+def test_fine_tuning_without_labels_says_so(phantoms, tmp_path):
+    import shutil
+
+    shutil.copytree(phantoms / "imagesTr", tmp_path / "images")
+    with pytest.raises(BadDataError, match="no training case has a label"):
+        topomae.finetune(tmp_path / "images", tmp_path / "run", init="scratch")
+
+
+def test_a_changed_plan_is_noticed_when_a_run_goes_on(phantoms, tmp_path):
+    run = tmp_path / "run"
+    settings = PretrainSettings(steps=4, checkpoint_every=1)
+    topomae.pretrain(phantoms, run, settings=settings, plan=PLAN, events=stop_at(run, "checkpoint", 1))
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps({**plan, "crop_size": [32, 32, 16]}))
+    with pytest.raises(RunError, match=r"plan\.json was changed"):
+        topomae.pretrain(phantoms, run, settings=settings, plan=PLAN)
