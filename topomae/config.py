@@ -97,7 +97,8 @@ class FinetuneSettings(Settings):
         vit_learning_rate_scale: learning rate of the pre-trained ViT relative to the rest.
         schedule: `poly` (power 0.9) or `cosine`.
         foreground_fraction: part of the crops that are centred on a labelled voxel.
-        augment: spatial and intensity augmentation as nnU-Net does it.
+        augmentation: 1 augments as often as nnU-Net does, 0 never; None takes the default of the network size:
+            short trainings on a CPU see each case too few times to need more than a little.
         ema: decay of the moving average of the weights that is validated and kept; 0 switches it off.
         validate_every: steps between validations; None makes about ten of them.
         labelled: use only the first n labelled training cases; None uses all.
@@ -110,14 +111,14 @@ class FinetuneSettings(Settings):
     vit_learning_rate_scale: Weight = 0.3
     schedule: Literal["poly", "cosine"] = "cosine"
     foreground_fraction: Annotated[float, Field(ge=0, le=1)] = 0.33
-    augment: bool = True
+    augmentation: Annotated[float, Field(ge=0, le=1)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     validate_every: Count | None = None
     labelled: Count | None = None
 
     BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
-        "small": {"steps": 3000, "learning_rate": 1.5e-3},
-        "base": {"steps": 25000, "learning_rate": 3e-4},
+        "small": {"steps": 3000, "learning_rate": 2e-3, "augmentation": 0.3},
+        "base": {"steps": 25000, "learning_rate": 3e-4, "augmentation": 1.0},
     }
 
 

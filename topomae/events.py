@@ -131,12 +131,15 @@ class JsonLines:
         self._stream = stream
         self._close_stream = close_stream
         self._open = True
+        self._replaced: TextIO | None = None  # what sys.stdout was
 
     @classmethod
     def on_stdout(cls) -> JsonLines:
-        """JSON lines on stdout; whatever else prints goes to stderr from now on, so that lines stay whole."""
+        """JSON lines on stdout; until it is closed whatever else prints goes to stderr, so that lines stay whole."""
         stream, sys.stdout = sys.stdout, sys.stderr
-        return cls(stream)
+        sink = cls(stream)
+        sink._replaced = stream
+        return sink
 
     def write(self, event: dict[str, Any]) -> None:
         """Write one event."""
@@ -150,7 +153,9 @@ class JsonLines:
             discard(self._stream)
 
     def close(self) -> None:
-        """Close the stream if it is ours."""
+        """Close the stream if it is ours; give stdout back."""
+        if self._replaced is not None:
+            sys.stdout, self._replaced = self._replaced, None
         if self._close_stream:
             with suppress(OSError, ValueError):
                 self._stream.close()

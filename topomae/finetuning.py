@@ -186,7 +186,7 @@ class Finetuning:
             self.plan,
             seed=self.settings.seed,
             foreground_fraction=self.settings.foreground_fraction,
-            augment=self.settings.augment,
+            augmentation=self.settings.augmentation,
         )
         stream = batches(
             crops,

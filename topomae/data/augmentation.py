@@ -39,7 +39,8 @@ class Augmentation:
         crop_size: (i, j, k) voxels of the sample.
         spacing: (i, j, k) mm. Axes much coarser than the others are not rotated into them.
         mirror_axes: axes that may be flipped.
-        enabled: False only takes the central crop.
+        strength: scales the probability of every augmentation but mirroring; 1 as in nnU-Net, 0 only takes
+            the central crop.
     """
 
     def __init__(
@@ -48,13 +49,13 @@ class Augmentation:
         spacing: Sequence[float],
         mirror_axes: Sequence[int],
         *,
-        enabled: bool = True,
+        strength: float = 1.0,
     ):
         self.crop_size = tuple(crop_size)
-        self.cut_size = tuple(int(np.ceil(c * MARGIN / 2)) * 2 for c in crop_size) if enabled else self.crop_size
+        self.cut_size = tuple(int(np.ceil(c * MARGIN / 2)) * 2 for c in crop_size) if strength else self.crop_size
         steps = [ToTensord(_BOTH, track_meta=False)]
-        if enabled:
-            steps += _spatial(self.crop_size, spacing) + _intensity() + _mirroring(mirror_axes)
+        if strength:
+            steps += [_spatial(self.crop_size, spacing, strength), *_intensity(strength), *_mirroring(mirror_axes)]
         self._transform = Compose(steps)
 
     def __call__(self, image: np.ndarray, label: np.ndarray, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,19 +75,17 @@ class Augmentation:
         return image.float().contiguous(), label.round().long().contiguous()
 
 
-def _spatial(crop_size: Sequence[int], spacing: Sequence[float]) -> list[MapTransform]:
-    return [
-        RandAffined(
-            _BOTH,
-            prob=0.35,  # nnU-Net rotates and scales with 0.2 each
-            rotate_range=_rotations(spacing),
-            scale_range=[(-0.3, 0.4)] * 3,
-            spatial_size=tuple(crop_size),
-            mode=("bilinear", "nearest"),
-            padding_mode="zeros" if PADDING == 0 else "border",
-            cache_grid=True,
-        )
-    ]
+def _spatial(crop_size: Sequence[int], spacing: Sequence[float], strength: float) -> MapTransform:
+    return RandAffined(
+        _BOTH,
+        prob=0.35 * strength,  # nnU-Net rotates and scales with 0.2 each
+        rotate_range=_rotations(spacing),
+        scale_range=[(-0.3, 0.4)] * 3,
+        spatial_size=tuple(crop_size),
+        mode=("bilinear", "nearest"),
+        padding_mode="zeros" if PADDING == 0 else "border",
+        cache_grid=True,
+    )
 
 
 def _rotations(spacing: Sequence[float]) -> list[float]:
@@ -98,15 +97,17 @@ def _rotations(spacing: Sequence[float]) -> list[float]:
     return [full if axis == coarse else 0.0 for axis in range(3)]
 
 
-def _intensity() -> list[MapTransform]:
+def _intensity(strength: float) -> list[MapTransform]:
+    blur = {f"sigma_{axis}": (0.5, 1.0) for axis in "xyz"}
+    gamma = {"gamma": (0.7, 1.5), "retain_stats": True}
     return [
-        RandGaussianNoised(_IMAGE, prob=0.1, std=0.3),
-        RandGaussianSmoothd(_IMAGE, prob=0.2, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0)),
-        RandScaleIntensityd(_IMAGE, prob=0.15, factors=0.25),
-        RandScaleIntensityFixedMeand(_IMAGE, prob=0.15, factors=0.25, preserve_range=True),
-        RandSimulateLowResolutiond(_IMAGE, prob=0.25, zoom_range=(0.5, 1.0)),
-        RandAdjustContrastd(_IMAGE, prob=0.1, gamma=(0.7, 1.5), invert_image=True, retain_stats=True),
-        RandAdjustContrastd(_IMAGE, prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
+        RandGaussianNoised(_IMAGE, prob=0.1 * strength, std=0.3),
+        RandGaussianSmoothd(_IMAGE, prob=0.2 * strength, **blur),
+        RandScaleIntensityd(_IMAGE, prob=0.15 * strength, factors=0.25),
+        RandScaleIntensityFixedMeand(_IMAGE, prob=0.15 * strength, factors=0.25, preserve_range=True),
+        RandSimulateLowResolutiond(_IMAGE, prob=0.25 * strength, zoom_range=(0.5, 1.0)),
+        RandAdjustContrastd(_IMAGE, prob=0.1 * strength, invert_image=True, **gamma),
+        RandAdjustContrastd(_IMAGE, prob=0.3 * strength, **gamma),
     ]
 
 

@@ -63,13 +63,13 @@ class FinetuningCrops(Dataset):
         *,
         seed: int,
         foreground_fraction: float,
-        augment: bool = True,
+        augmentation: float = 1.0,
     ):
         self.cases = cases
         self.plan = plan
         self.seed = seed
         self.foreground_fraction = foreground_fraction
-        self.augmentation = Augmentation(plan.crop_size, plan.spacing, plan.mirror_axes, enabled=augment)
+        self.augmentation = Augmentation(plan.crop_size, plan.spacing, plan.mirror_axes, strength=augmentation)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         case = self.cases[case_of_sample(index, len(self.cases), self.seed)]

@@ -54,7 +54,7 @@ def match(a: np.ndarray, b: np.ndarray, budget: int | None = None) -> Matching:
     Args:
         a: (n, 2) births and deaths, birth < death, finite.
         b: (m, 2), the same.
-        budget: number of candidate pairs that may be looked at (about 1e9 a second); None for no limit.
+        budget: number of points that searches may look at (about 1e8 a second); None for no limit.
             Counted rather than timed, so that the same input always gives the same result.
 
     Returns:
@@ -115,18 +115,20 @@ def _savings(side: Points, other: Points, pairs: np.ndarray) -> np.ndarray:
 
 def _solve_compiled(side: Points, other: Points, budget: int) -> tuple[np.ndarray, float, bool]:
     """Pairs of indices, an upper bound of what any matching can save, and whether the budget sufficed."""
-    order, nodes, first_points = build_tree(side.position, side.height)
-    other_order, other_nodes, other_first_points = build_tree(other.position, other.height)
+    order, tree = _planted(side)
+    other_order, other_tree = _planted(other)
     largest = side.height.max() * other.height.max()
     first, last, factor = _EPSILONS
-    partner, profit, price, work = _solve(
-        (side.position[order], side.height[order], np.zeros(len(order)), nodes, first_points),
-        (other.position[other_order], other.height[other_order], np.zeros(len(other_order)), other_nodes, other_first_points),
-        first * largest, last * largest, factor, budget,
-    )  # fmt: skip
+    partner, profit, price, work = _solve(tree, other_tree, first * largest, last * largest, factor, budget)
     rows = np.flatnonzero(partner >= 0)
     pairs = np.stack([order[rows], other_order[partner[rows]]], axis=1)
     return pairs, profit.sum() + price.sum(), work <= budget
+
+
+def _planted(points: Points) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Order of the points in a tree, and the tree: position, height, weight, nodes, first."""
+    order, nodes, first = build_tree(points.position, points.height)
+    return order, (points.position[order], points.height[order], np.zeros(len(order)), nodes, first)
 
 
 @kernel

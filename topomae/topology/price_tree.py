@@ -6,16 +6,18 @@ Sending every point of two diagrams to the diagonal costs the sum of h^2; matchi
 
     h_p^2 + h_q^2 - |p - q|^2,
 
-so that the squared 2-Wasserstein distance is a matching of largest total saving. At a price v_q, partner q leaves p
+so that the squared 2-Wasserstein distance is a matching of largest total saving. At a price v_q, partner q
+leaves p
 
     h_p^2 - (|p - q|^2 + w_q),    with the weight  w_q = v_q - h_q^2,
 
-and the best offer is the nearest neighbour, weights added to squared distances. When prices are right, weights
-are small and the search is local. A k-d tree over (m, h) keeps the least weight of every subtree (M. Kerber,
-D. Morozov, A. Nigmetov, "Geometry helps to compare persistence diagrams", ACM JEA 22, 2017).
+and the best offer is the nearest neighbour, weights added to squared distances. When prices are right,
+weights are small and the search is local. A k-d tree over (m, h) keeps the least weight of every subtree (M.
+Kerber, D. Morozov, A. Nigmetov, "Geometry helps to compare persistence diagrams", ACM JEA 22, 2017).
 
-The tree is a complete binary one, children of node k are 2k and 2k + 1. A row of `nodes` is a bounding box and
-the least weight: lowest and highest position, lowest and highest height, least weight.
+The tree is a complete binary one, children of node k are 2k and 2k + 1. A row of `nodes` is lowest
+and highest position, lowest and highest height, least weight, and the least price when prices were last set (since
+then they only rose).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 from topomae.topology.compiled import kernel
 
-LEAF = 16  # most points in a leaf; enough for the compiler to vectorise
+LEAF = 8  # most points in a leaf
 STACK = 64  # deeper than any tree
 FASTMATH = {"nnan", "nsz", "reassoc", "contract"}
 
@@ -62,8 +64,8 @@ def build_tree(position, height):
         position, height: (n,) float64, n > 0.
 
     Returns:
-        (n,) order in which the leaves hold the points; the nodes, without weights; where every leaf's points start,
-        and one past the last.
+        (n,) order in which the leaves hold the points; the nodes, without weights; where every leaf's points
+        start, and one past the last.
     """
     count = position.size
     levels = 0

@@ -83,8 +83,8 @@ def solve_with_scipy(side: Points, other: Points) -> tuple[np.ndarray, float, bo
 def _saving_pairs(side: Points, other: Points) -> tuple[np.ndarray, np.ndarray]:
     """All pairs that save something, as two index arrays.
 
-    Only points with (difference of positions)^2 < 2 h_p h_q do. The other side is split by height, by factors of
-    two, so that a bisection among sorted positions finds few in vain.
+    Only points with (difference of positions)^2 < 2 h_p h_q do. The other side is split by height, by
+    factors of two, so that a bisection among sorted positions finds few in vain.
     """
     all_rows, all_columns = [], []
     octave = np.floor(np.log2(other.height.max() / other.height))

@@ -65,8 +65,9 @@ def augment(side, profit, partner, other, price, holder, reach, work, budget):
         profit, partner: (n,) of the searching side; written.
         other: tree of the other side; its weights are written.
         price, holder: (m,) of the other side; written.
-        reach: length up to which paths are looked for at first; prices are adjusted before looking farther, so
-            that nothing is lost by starting small. Most paths are no longer than the last epsilon of the auction.
+        reach: length up to which paths are looked for at first; prices are adjusted before looking farther,
+            so that nothing is lost by starting small. Most paths are no longer than the last epsilon of the
+            auction.
         work, budget: points looked at so far, and allowed.
 
     Returns:
