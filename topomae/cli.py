@@ -91,6 +91,7 @@ Modality = Annotated[
     list[str] | None,
     typer.Option(help="Name of an image channel, in order; CT means Hounsfield units. Repeat for more channels."),
 ]
+LeaveOutBad = Annotated[bool, typer.Option("--leave-out-bad", help="Go on without images that cannot be read.")]
 # Scripts may give these to every command; where a command has no use for them it says so.
 _EVERYWHERE = "Accepted by every command"
 UnusedDevice = Annotated[
@@ -116,6 +117,7 @@ def plan(
     device: DeviceOption = DeviceName.auto,
     assignments: Assignments = None,
     modality: Modality = None,
+    leave_out_bad: LeaveOutBad = False,
     seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -135,6 +137,7 @@ def plan(
             device=device.value,
             overrides=_with_lists(split_assignments(assignments or ())),
             modalities=modality,
+            leave_out_bad=leave_out_bad,
             events=to,
         )
 
@@ -147,6 +150,7 @@ def pretrain(
     device: DeviceOption = DeviceName.auto,
     assignments: Assignments = None,
     modality: Modality = None,
+    leave_out_bad: LeaveOutBad = False,
     seed: Seed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -170,6 +174,7 @@ def pretrain(
             settings=settings,
             plan=fields,
             modalities=modality,
+            leave_out_bad=leave_out_bad,
             events=to,
         )
 
@@ -351,8 +356,22 @@ def _told(how: EventsTo) -> Iterator[Events]:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         raise typer.Exit(130) from None
+    except Exception as error:
+        raise typer.Exit(_told_of_defect(events, error)) from None
     finally:
         events.close()
+
+
+def _told_of_defect(events: Events, error: Exception) -> int:
+    """An error that nobody foresaw: one sentence for the user, the traceback in a file for us."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="topomae-", suffix=".log", delete=False, encoding="utf-8") as log:
+        traceback.print_exc(file=log)
+    what = f"something went wrong inside TopoMAE: {type(error).__name__}: {error}"
+    events.error(TopoMAEError(what, hint="Please report it with this file.", path=log.name))
+    return 1
 
 
 def _settings(kind: type[Settings], assignments: list[str] | None, seed: int) -> tuple[Settings, dict[str, object]]:

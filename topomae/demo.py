@@ -19,7 +19,7 @@ from topomae.pretraining import pretrain
 from topomae.report import write_report
 from topomae.runs import finished
 
-PHANTOM_STEPS = {"pretrain": 120, "finetune": 400}  # under five minutes together on two CPU cores
+PHANTOM_STEPS = {"pretrain": 50, "finetune": 280}  # under five minutes together on two CPU cores
 
 
 @dataclass(frozen=True)

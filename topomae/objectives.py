@@ -31,7 +31,10 @@ class CoPretrainingLoss(nn.Module):
         super().__init__()
         self.settings = settings
         self.patch_size = patch_size
-        self.topology = TopologicalLoss(dims=settings.topology_dims) if settings.topology_weight > 0 else None
+        self.topology = None
+        if settings.topology_weight > 0:
+            self.topology = TopologicalLoss(dims=settings.topology_dims, budget=settings.topology_budget)
+        self.unfinished_matchings = 0  # in the last step
 
     def forward(
         self, outputs: Mapping[str, BranchOutput], batch: Mapping[str, torch.Tensor], step: int
@@ -65,8 +68,10 @@ class CoPretrainingLoss(nn.Module):
             term = masked_mse(first.reconstruction, second.reconstruction, hidden)
             terms["consistency/reconstruction"] = term
             total = total + settings.reconstruction_consistency_weight * term
+        self.unfinished_matchings = 0
         for branch, loss in pending.items():
             term = loss.result()
+            self.unfinished_matchings += self.topology.last.incomplete
             terms[f"topology/{branch}"] = term
             weight = settings.topology_weight * settings.topology_every / len(pending)
             total = total + weight * term

@@ -27,6 +27,7 @@ def plan(
     device: str = "auto",
     overrides: Mapping[str, Any] | None = None,
     modalities: Iterable[str] | None = None,
+    leave_out_bad: bool = False,
     events: Events | None = None,
 ) -> Plan:
     """Read every image of a data set and plan its pre-processing and network.
@@ -38,6 +39,7 @@ def plan(
         device: `auto`, `cpu` or `cuda`; its memory decides the size of crops and batches.
         overrides: fields of the plan to set by hand, see `Plan`.
         modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
+        leave_out_bad: go on without the cases that cannot be read, with a warning each.
         events: told of progress, warnings and the plan.
     Returns:
         The plan.
@@ -47,7 +49,7 @@ def plan(
     events = events or Events()
     where = choose_device(device)
     dataset = open_dataset(data, modalities=modalities)
-    reports = check_cases(dataset, dataset.cases, labels_needed=False, events=events, leave_out_bad=True)
+    reports = check_cases(dataset, dataset.cases, labels_needed=False, events=events, leave_out_bad=leave_out_bad)
     made = make_plan(
         dataset,
         reports,
@@ -92,8 +94,12 @@ def check_cases(
         for warning in report.warnings:
             events.warning(warning, case=report.case.name)
     good = [report for report in reports if report.ok]
-    if not good or not leave_out_bad:
-        require_ok(reports)
+    if not good or labels_needed or not leave_out_bad:
+        try:
+            require_ok(reports)
+        except BadDataError as error:
+            way_out = "" if labels_needed or not good else " Or go on without: --leave-out-bad."
+            raise BadDataError(error.message, hint=error.hint + way_out, case=error.case, path=error.path) from None
     for report in reports:
         if not report.ok:
             error = report.errors[0]

@@ -45,6 +45,7 @@ def pretrain(
     settings: PretrainSettings | None = None,
     plan: dict | None = None,
     modalities: Iterable[str] | None = None,
+    leave_out_bad: bool = False,
     events: Events | None = None,
 ) -> Path:
     """Pre-train on the images of a data set, or go on with a run that was stopped or killed.
@@ -59,6 +60,7 @@ def pretrain(
         settings: see `PretrainSettings`.
         plan: fields of the plan to set by hand, see `Plan`.
         modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
+        leave_out_bad: go on without the images that cannot be read, with a warning each.
         events: told of everything that happens; silent by default.
     Returns:
         The folder with the pre-trained network (also when the run was stopped before its end: then it does
@@ -80,7 +82,7 @@ def pretrain(
         run, "pretrain", about, events, changeable=("data", "workers", "precision"), device=where.reason
     ) as opened:
         cases = _unlabelled_cases(dataset, settings)
-        reports = check_cases(dataset, cases, labels_needed=False, events=opened.events, leave_out_bad=True)
+        reports = check_cases(dataset, cases, labels_needed=False, events=opened.events, leave_out_bad=leave_out_bad)
         settled = settle_plan(opened, dataset, reports, size=size, device=where, overrides=overrides)
         used = [report.case for report in reports]
         Pretraining(opened, dataset, used, settled, settings, where).train()
@@ -165,7 +167,10 @@ class Pretraining:
             self.network, self.optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
         )
         self.optimizer.step()
-        self.means.add({"loss": total, **terms, "learning_rate": torch.tensor(rate)})
+        values = {"learning_rate": rate}
+        if self.loss.topology is not None:
+            values["unfinished_matchings"] = float(self.loss.unfinished_matchings)
+        self.means.add({"loss": total, **terms, **{name: torch.tensor(value) for name, value in values.items()}})
 
     def _save(self, step: int) -> None:
         state = {

@@ -194,3 +194,13 @@ def test_masks_hide_the_ratio_and_always_leave_something_to_see():
     assert random_mask((1, 1, 2), 0.01, random).sum() == 1
     different = [random_mask((4, 4, 4), 0.5, random).tobytes() for _ in range(10)]
     assert len(set(different)) == 10
+
+
+def test_a_budget_bounds_the_work_of_the_first_steps_and_is_told(network, batch):
+    outputs = network(batch["image"], batch["mask"])
+    losses = {}
+    for budget in (None, 200):
+        loss = CoPretrainingLoss(only("topology_weight", topology_budget=budget), PATCH)
+        losses[budget] = loss(outputs, batch, step=0)[1]["topology/vit"]
+        assert (loss.unfinished_matchings > 0) == (budget is not None)
+    assert losses[None] < losses[200]  # a matching that is not the best one costs more
