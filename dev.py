@@ -74,8 +74,12 @@ def main(arguments: list) -> int:
 
 def test(options: list) -> int:
     """Check the style and run the tests; with options for pytest, only the tests. The first failure counts."""
-    style = 0 if options else lint()
-    return call(["-m", "pytest", *options], at_root=True) or style
+    if options:
+        return call(["-m", "pytest", *options], at_root=True)
+    style = lint()
+    # One process per core, and each computes on one: several that each want all cores wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return call(["-m", "pytest", "-n", "auto", "--dist", "loadfile"], at_root=True) or style
 
 
 def lint() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,29 +15,20 @@ from topomae.config import FinetuneSettings
 from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import discover_labels, open_dataset
-from topomae.data.loading import FinetuningCrops, batches
+from topomae.data.loading import FinetuningCrops
 from topomae.data.plan import Plan
 from topomae.data.splits import split_dataset
-from topomae.errors import BadDataError, RunError
+from topomae.errors import BadDataError
 from topomae.events import Events
 from topomae.initialization import Start, find_start, initialize
 from topomae.model_folder import save_model
 from topomae.networks.factory import NetworkSpec, build_segmenter
-from topomae.preparation import check_cases, settle_plan
-from topomae.runs import Run, rng_state, set_rng_state
+from topomae.preparation import check_cases, prepare, settle_plan
+from topomae.runs import Run
 from topomae.sliding_window import predict_scores
-from topomae.training import (
-    Device,
-    LossGuard,
-    RunningMeans,
-    choose_device,
-    loading_workers,
-    make_fabric,
-    make_optimizer,
-    set_learning_rate,
-)
+from topomae.training import Device, Part, choose_device
+from topomae.training_loop import TrainingLoop
 
-LOG_EVERY = 10
 VALIDATIONS = 10  # in a run, unless validate_every says otherwise
 SUPERVISION = (4 / 7, 2 / 7, 1 / 7)  # weights of the three resolutions, as published for UNETR++
 
@@ -98,7 +90,7 @@ def finetune(
         if start is not None:
             start.write_plan(opened, dataset, size, overrides)
         settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
-        Finetuning(opened, dataset, train, val, settled, settings, where, start).train()
+        Finetuning(opened, dataset, train, val, settled, settings, where, start).finetune()
         return opened.path("model")
 
 
@@ -128,8 +120,10 @@ def labelled_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[list[C
     return train, val
 
 
-class Finetuning:
-    """The training loop and everything it keeps between steps."""
+class Finetuning(TrainingLoop):
+    """Supervised training with validation; keeps the best weights."""
+
+    phase = "finetune"
 
     def __init__(
         self,
@@ -143,44 +137,30 @@ class Finetuning:
         start: Start | None,
     ):
         settings = settings.resolved(plan.size)
-        self.run, self.plan, self.settings, self.device = run, plan, settings, device
-        self.steps = settings.steps
-        self.validate_every = settings.validate_every or max(1, self.steps // VALIDATIONS)
-        self.spec = NetworkSpec(
-            architecture=settings.architecture,
-            size=plan.size,
-            in_channels=len(plan.modalities),
-            out_channels=len(plan.class_values),
-            crop_size=plan.crop_size,
-            patch_size=plan.patch_size,
-            stem_stride=plan.stem_stride,
-            fused_stages=settings.fused_stages,
-        )
+        self.spec = NetworkSpec.of(plan, architecture=settings.architecture, fused_stages=settings.fused_stages)
         folder = run.path("preprocessed")
         self.train_cases = PreprocessedCases(folder, dataset, train, plan, with_label=True)
         self.val_cases = PreprocessedCases(folder, dataset, val, plan, with_label=True)
-        self.fabric = make_fabric(device, settings.precision)
+        self.objective = DeepSupervisionLoss(
+            DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True),
+            weights=list(SUPERVISION),
+        )
         torch.manual_seed(settings.seed)
         network = build_segmenter(self.spec)
         taken = initialize(network, start, settings.initialization)
         self.provenance = {"data": dataset.name, "init": taken, "cases": [case.name for case in train]}
-        network = network.to(memory_format=torch.channels_last_3d)
-        optimizer = make_optimizer(_parts(network, settings, start), settings)
-        self.network, self.optimizer = self.fabric.setup(network, optimizer)
-        average = get_ema_multi_avg_fn(settings.ema) if settings.ema else None
-        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if average else None
-        self.loss = DeepSupervisionLoss(
-            DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True),
-            weights=list(SUPERVISION),
-        )
-        self.means = RunningMeans()
-        self.guard = LossGuard(run.events)
+        parts = _parts(network, settings, start)
+        super().__init__(run, plan, settings, device, network, parts, schedule=settings.schedule)
+        self.average = None
+        if settings.ema:
+            decay = get_ema_multi_avg_fn(settings.ema)
+            self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
+        self.validate_every = settings.validate_every or max(1, self.steps // VALIDATIONS)
         self.best = -1.0
 
-    def train(self) -> None:
-        """Run the steps that are left, then write the model folder."""
-        self._prepare_cases()
-        first_step = self._resume()
+    def finetune(self) -> None:
+        """Do the steps that are left, then write the model folder."""
+        prepare(self.run, self.train_cases, self.val_cases)
         crops = FinetuningCrops(
             self.train_cases,
             self.plan,
@@ -188,52 +168,33 @@ class Finetuning:
             foreground_fraction=self.settings.foreground_fraction,
             augmentation=self.settings.augmentation,
         )
-        stream = batches(
-            crops,
-            batch_size=self.plan.batch_size,
-            first_step=first_step,
-            last_step=self.steps,
-            workers=loading_workers(self.settings, self.device),
-            pin_memory=self.device.kind == "cuda",
-        )
-        progress = self.run.events.track(self.steps, "finetune", done=first_step)
-        for step in range(first_step, self.steps):
-            self._step(step, next(stream))
-            progress.advance()
-            done = step + 1
-            if done % LOG_EVERY == 0:
-                self.run.log_metrics(done, "finetune", self.means.take())
-            if len(self.val_cases) and (done % self.validate_every == 0 or done == self.steps):
-                self._validate(done)
-            stopping = done < self.steps and self.run.stop_requested()
-            if done % self.settings.checkpoint_every == 0 or done == self.steps or stopping:
-                self._save(done)
-            if stopping:
-                return
-        self._finish()
+        if self.train(crops):
+            self._finish()
 
-    def _prepare_cases(self) -> None:
-        progress = self.run.events.track(len(self.train_cases) + len(self.val_cases), "preprocess")
-        for cases in (self.train_cases, self.val_cases):
-            cases.prepare(lambda done, of: done and progress.advance())
-
-    def _step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
-        self.network.train()
-        batch = self.fabric.to_device(batch)
-        rate = set_learning_rate(self.optimizer, step, self.steps, self.settings.warmup, self.settings.schedule)
+    def loss(self, batch: dict[str, torch.Tensor], step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Dice and cross-entropy at every resolution of the decoder."""
         logits = self.network(batch["image"])
-        loss = self.loss([level.float() for level in logits], batch["label"].float())
-        self.optimizer.zero_grad()
-        if not self.guard.accepts(loss, step):
-            return
-        self.fabric.backward(loss)
-        self.fabric.clip_gradients(
-            self.network, self.optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
-        )
-        self.optimizer.step()
+        return self.objective([level.float() for level in logits], batch["label"].float()), {}
+
+    def after_update(self) -> None:
+        """Let the averaged weights follow."""
         if self.average is not None:
             self.average.update_parameters(self.network.module)
-        self.means.add({"loss": loss, "learning_rate": torch.tensor(rate)})
+
+    def after_step(self, done: int) -> None:
+        """Validate now and then."""
+        if len(self.val_cases) and (done % self.validate_every == 0 or done == self.steps):
+            self._validate(done)
+
+    def more_state(self) -> dict[str, Any]:
+        """The averaged weights, and how good the best ones were."""
+        return {"best": self.best, "average": None if self.average is None else self.average.state_dict()}
+
+    def load_more(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.best = state["best"]
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     @property
     def _kept(self) -> torch.nn.Module:
@@ -251,46 +212,13 @@ class Finetuning:
             )
             scores.append(dice_per_class(logits.argmax(0).numpy(), case.label, len(self.plan.class_values)))
             progress.advance()
-        names = list(self.plan.labels.values())
         means = np.array([_mean(column) for column in np.array(scores).T])
         dice = _mean(means)
-        self.run.log_metrics(step, "validate", {"dice": dice, **dict(zip(_as_metrics(names), means, strict=True))})
+        by_label = {f"dice/{name}": mean for name, mean in zip(self.plan.labels.values(), means, strict=True)}
+        self.run.log_metrics(step, "validate", {"dice": dice, **by_label})
         if dice > self.best:
             self.best = dice
             self.run.save_checkpoint({"step": step, "dice": dice, "network": network.state_dict()}, "best", step=step)
-
-    def _save(self, step: int) -> None:
-        state = {
-            "step": step,
-            "plan": self.plan.model_dump_json(),
-            "best": self.best,
-            "network": self.network.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "means": self.means.state(),
-            "random": rng_state(),
-        }
-        self.run.save_checkpoint(state, step=step)
-
-    def _resume(self) -> int:
-        """Go back to the last checkpoint; return the number of steps done."""
-        state = self.run.load_checkpoint()
-        if state is None:
-            return 0
-        if state["plan"] != self.plan.model_dump_json():
-            raise RunError(
-                "plan.json was changed after training had begun",
-                hint="Put the old plan back to go on, or start in another folder.",
-                path=self.run.path("plan.json"),
-            )
-        self.network.load_state_dict(state["network"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.means.load(state["means"])
-        self.best = state["best"]
-        set_rng_state(state["random"])
-        return state["step"]
 
     def _finish(self) -> None:
         """Write the model folder: the best validated weights, or the last ones where nothing was validated."""
@@ -324,13 +252,7 @@ def _mean(values: np.ndarray) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def _as_metrics(names: list[str]) -> list[str]:
-    return [f"dice/{name}" for name in names]
-
-
-def _parts(
-    network: torch.nn.Module, settings: FinetuneSettings, start: Start | None
-) -> list[tuple[torch.nn.Module, float]]:
+def _parts(network: torch.nn.Module, settings: FinetuneSettings, start: Start | None) -> list[Part]:
     """Modules with the scale of their learning rate: a pre-trained ViT is changed more gently."""
     vit = getattr(network, "vit", None)
     if vit is None or start is None or settings.initialization not in ("pretrained", "vit-only"):

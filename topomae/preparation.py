@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import CaseReport, check_dataset, require_ok
 from topomae.data.dataset import open_dataset
@@ -138,6 +139,13 @@ def settle_plan(
         plan.save(path)
     tell_plan(plan, run.events)
     return plan
+
+
+def prepare(run: Run, *groups: PreprocessedCases) -> None:
+    """Preprocess every case that has not been yet."""
+    progress = run.events.track(sum(len(cases) for cases in groups), "preprocess")
+    for cases in groups:
+        cases.prepare(lambda done, of: done and progress.advance())
 
 
 def tell_plan(plan: Plan, events: Events) -> None:

@@ -24,6 +24,10 @@ class Device:
     reason: str
 
 
+# A module and the scale of its learning rate.
+Part = tuple[nn.Module, float]
+
+
 def choose_device(device: str) -> Device:
     """Resolve `auto`, `cpu` or `cuda`.
 
@@ -63,9 +67,7 @@ def loading_workers(settings: Settings, device: Device) -> int:
     return 0 if device.kind == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
-def make_optimizer(
-    parts: Iterable[tuple[nn.Module, float]], settings: Settings, **options: object
-) -> torch.optim.AdamW:
+def make_optimizer(parts: Iterable[Part], settings: Settings, **options: object) -> torch.optim.AdamW:
     """AdamW over modules with a learning-rate scale each, for settings that are resolved.
 
     Biases, normalizations and other vectors are not decayed.

@@ -10,6 +10,7 @@ from monai.networks.nets import UNETR, SwinUNETR
 from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import nn
 
+from topomae.data.plan import Plan
 from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
@@ -60,6 +61,19 @@ class NetworkSpec(BaseModel):
     patch_size: Grid
     stem_stride: Grid
     fused_stages: tuple[int, ...] = (3,)
+
+    @classmethod
+    def of(cls, plan: Plan, **choices: object) -> NetworkSpec:
+        """The specification that a plan calls for; `choices` are fields the plan does not decide."""
+        return cls(
+            size=plan.size,
+            in_channels=plan.channels,
+            out_channels=plan.classes,
+            crop_size=plan.crop_size,
+            patch_size=plan.patch_size,
+            stem_stride=plan.stem_stride,
+            **choices,
+        )
 
 
 def build_segmenter(spec: NetworkSpec) -> nn.Module:
