@@ -77,8 +77,7 @@ def test(options: list) -> int:
     if options:
         return call(["-m", "pytest", *options], at_root=True)
     style = lint()
-    # One process per core, and each computes on one: several that each want all cores wait for one another.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for one process per core, else they wait for one another
     return call(["-m", "pytest", "-n", "auto", "--dist", "loadfile"], at_root=True) or style
 
 
@@ -394,8 +393,7 @@ def show_passing(line: str) -> None:
     """Show a line on the terminal in place of the last one shown so; nothing elsewhere."""
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns - 1
-        shown = f"  {' '.join(line.split())}"[:width].ljust(width)
-        print(f"\r{shown}", end="\r", flush=True)
+        print("\r" + f"  {' '.join(line.split())}"[:width].ljust(width), end="\r", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,6 @@ from topomae.data.geometry import Geometry
 from topomae.data.plan import Normalization, Plan
 from topomae.data.planning import make_plan
 from topomae.data.preprocessing import preprocess, restore_labels, restore_scores
-from topomae.data.resampling import resample_image, resample_linearly
 from topomae.data.volume import Volume
 from topomae.errors import BadDataError
 
@@ -79,21 +77,6 @@ def one_hot(label, classes):
 
 def dice(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
-
-
-@pytest.mark.parametrize("new", [(25, 17, 14), (20, 30, 9), (10, 9, 5), (31, 12, 12)])
-def test_cubic_resampling_equals_scikit_image(new):
-    image = np.random.default_rng(1).normal(size=(20, 17, 9)).astype(np.float32)
-    shrinks = (np.array(new) < image.shape).any()
-    expected = resize(image, new, order=3, mode="edge", anti_aliasing=shrinks)
-    np.testing.assert_allclose(resample_image(image, new, (3, 3, 3)), expected, atol=5e-6)
-
-
-@pytest.mark.parametrize("new", [(25, 10, 14), (10, 30, 4), (20, 17, 9), (1, 17, 40)])
-def test_linear_resampling_equals_torch(new):
-    field = np.random.default_rng(1).normal(size=(20, 17, 9)).astype(np.float32)
-    expected = F.interpolate(torch.from_numpy(field)[None, None], size=new, mode="trilinear")[0, 0].numpy()
-    np.testing.assert_allclose(resample_linearly(field, new), expected, atol=5e-6)
 
 
 def test_a_thick_axis_is_interpolated_linearly_and_the_others_cubically():
@@ -221,25 +204,6 @@ def test_scores_of_another_grid_are_a_programming_error():
     geometry = preprocess(volume, None, a_plan()).geometry
     with pytest.raises(ValueError, match="shape"):
         restore_labels(np.zeros((3, 6, 8, 7)), geometry, (0, 1, 2))
-
-
-def test_a_geometry_survives_json_and_an_impossible_one_is_refused(an_oblique_affine):
-    image = np.random.default_rng(0).normal(size=(1, 12, 14, 10)).astype(np.float32)
-    geometry = preprocess(Volume(image, an_oblique_affine), None, a_plan((1, 1, 1.5))).geometry
-    content = geometry.to_dict()
-    again = Geometry.from_dict(json.loads(json.dumps(content)))
-    assert again.to_dict() == content
-    np.testing.assert_array_equal(again.preprocessed_affine, geometry.preprocessed_affine)
-    for change in (
-        {"shape": [0, 1, 1]},
-        {"box": [[0, 99], [0, 1], [0, 1]]},
-        {"orientation": [[0, 1], [0, 1], [2, 1]]},
-        {"affine": [[1, 2]]},
-        {"extra": 1},
-        {"box": None},
-    ):
-        with pytest.raises(ValueError):
-            Geometry.from_dict(content | change)
 
 
 def test_what_surrounds_the_brain_is_cut_and_its_value_does_not_matter():
