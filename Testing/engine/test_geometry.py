@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from plans import a_plan
 
 from topomae.data.geometry import Geometry
 from topomae.data.preprocessing import preprocess

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from plans import a_plan
 from scipy import ndimage
 from skimage.transform import resize
 
@@ -15,26 +16,11 @@ from topomae.data import resampling
 from topomae.data.case_loading import load_case
 from topomae.data.checks import check_dataset
 from topomae.data.geometry import Geometry
-from topomae.data.plan import Normalization, Plan
+from topomae.data.plan import Normalization
 from topomae.data.planning import make_plan
 from topomae.data.preprocessing import preprocess, restore_labels, restore_scores
 from topomae.data.volume import Volume
 from topomae.errors import BadDataError
-
-
-def a_plan(spacing=(1, 1, 1), labels=(1, 2), channels=1, kind=None):
-    return Plan(
-        dataset="phantoms",
-        modalities=tuple(f"MR{c}" for c in range(channels)),
-        labels={value: f"organ {value}" for value in labels},
-        spacing=spacing,
-        normalization=(kind or Normalization(kind="robust"),) * channels,
-        crop_size=(16, 16, 16),
-        patch_size=(4, 4, 4),
-        stem_stride=(1, 1, 1),
-        batch_size=1,
-        size="small",
-    )
 
 
 def a_placement(random: np.random.Generator, spacing) -> np.ndarray:
