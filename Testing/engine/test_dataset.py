@@ -388,3 +388,12 @@ def test_modalities_of_another_orientation_are_brought_onto_the_first(tmp_path, 
     with pytest.raises(BadDataError, match=r"case a: its modalities lie on different grids.*a_0001") as error:
         load_case(dataset, case, with_label=False)
     assert error.value.path.name == "a_0001.nii.gz"
+
+
+def test_air_around_the_patient_does_not_decide_the_contrast_of_ct(ct_dataset):
+    """Abdominal tissue lies within some hundred HU; with air counted the spread would be about 400."""
+    (report,) = check_dataset(ct_dataset, [ct_dataset.case("ts_example")], labels_needed=False)
+    (ct,) = report.intensities
+    assert ct.minimum > -900
+    assert -150 < ct.p50 < 100
+    assert ct.sd < 300

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+HOUNSFIELD = {"CT", "CTA", "CECT", "NCCT"}
+
+
+def in_hounsfield_units(modality: str) -> bool:
+    """Whether a modality of that name is measured in Hounsfield units."""
+    return modality.strip().upper() in HOUNSFIELD
+
 
 @dataclass(frozen=True)
 class Case:

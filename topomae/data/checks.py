@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from topomae.data.case_loading import count_labels, load_case_image, load_case_label
-from topomae.data.cases import Case, Dataset
+from topomae.data.cases import Case, Dataset, in_hounsfield_units
 from topomae.data.grids import ras_axes
 from topomae.data.normalization import border_value
 from topomae.data.volume import Volume
@@ -19,6 +19,7 @@ from topomae.errors import BadDataError, TopoMAEError
 _MAX_THREADS = 4  # decompression dominates and runs in parallel; each thread holds one case in memory
 _MAX_SAMPLES = 2_000_000  # voxels for percentiles: enough for three digits, and quick
 _OUTLIER_RATIO = 3.0
+_AIR_HU = -900.0  # lung is denser
 _CASES_FOR_OUTLIERS = 4
 
 
@@ -49,7 +50,7 @@ class CaseReport:
         shape: voxels along left-right, posterior-anterior, inferior-superior; None if unread.
         spacing: mm in the same order; None if unread.
         foreground_shape: the same order, of the box around voxels that are no constant border.
-        intensities: one per modality; empty if unread.
+        intensities: one per modality, of CT without air; empty if unread.
         label_voxels: label value to number of voxels, without 0; empty if labels were not needed.
     """
 
@@ -108,7 +109,7 @@ def check_case(dataset: Dataset, case: Case, *, labels_needed: bool) -> CaseRepo
     image = None
     try:
         image = load_case_image(dataset, case, problems)
-        report = replace(report, **_describe(image))
+        report = replace(report, **_describe(image, dataset.modalities))
         problems += _constant_channels(dataset, case, report.intensities)
     except TopoMAEError as error:
         errors.append(error)
@@ -150,11 +151,15 @@ def _read_label(dataset: Dataset, case: Case, image: Volume | None, problems: li
     return counts
 
 
-def _describe(image: Volume) -> dict:
+def _describe(image: Volume, modalities: Sequence[str]) -> dict:
     axes = ras_axes(image.affine)
     inside = [_not_border(channel) for channel in image.array]
     box = _box_shape(np.logical_or.reduce(inside) if len(inside) > 1 else inside[0])
-    pairs = zip(image.array, inside, strict=True)
+    tissue = [
+        _without_air(channel, mask) if in_hounsfield_units(name) else mask
+        for channel, mask, name in zip(image.array, inside, modalities, strict=True)
+    ]
+    pairs = zip(image.array, tissue, strict=True)
     return {
         "shape": tuple(image.shape[a] for a in axes),
         "spacing": tuple(image.spacing[a] for a in axes),
@@ -168,6 +173,12 @@ def _not_border(channel: np.ndarray) -> np.ndarray:
     border = border_value(channel)
     mask = np.ones(channel.shape, bool) if border is None else channel != border
     return mask if mask.any() else np.ones(channel.shape, bool)
+
+
+def _without_air(channel: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Leave out the air around a patient, which fills half of many CT volumes and would decide their contrast."""
+    tissue = mask & (channel > _AIR_HU)
+    return tissue if tissue.any() else mask
 
 
 def _box_shape(mask: np.ndarray) -> tuple[int, int, int]:

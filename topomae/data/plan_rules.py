@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from topomae.data.cases import in_hounsfield_units
 from topomae.data.checks import CaseReport, Intensities
 from topomae.data.plan import Normalization
 
@@ -42,7 +43,6 @@ FEWEST_TOKENS, MOST_TOKENS = 4, 1024
 PATCH = {"small": 8, "base": 16}
 # Spacings, or lengths in voxels, further apart than this factor are anisotropic (nnU-Net's threshold).
 ANISOTROPIC = 3.0
-HOUNSFIELD = {"CT", "CTA", "CECT", "NCCT"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def choose_normalization(
     """Hounsfield units are physical and get one window for all; any other scale is measured per volume."""
     chosen = []
     for channel, name in enumerate(modalities):
-        physical = name.strip().upper() in HOUNSFIELD
+        physical = in_hounsfield_units(name)
         chosen.append(
             _hounsfield_window([report.intensities[channel] for report in reports])
             if physical
