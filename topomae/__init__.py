@@ -1,6 +1,7 @@
 """TopoMAE: self pre-training and few-label segmentation of 3-D medical images.
 
-Each command of `topomae` is a function here, with the same name and the same meaning:
+Each command of `topomae` is a function here, with the same name and the same meaning (only `topomae report`
+is `topomae.write_report`):
 
     import topomae
 
@@ -15,10 +16,23 @@ The functions load torch and MONAI when they are first used, not when this packa
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time see __getattr__
+    from topomae.config import FinetuneSettings, PretrainSettings, settings_from
+    from topomae.course import demo
+    from topomae.errors import TopoMAEError
+    from topomae.evaluation import evaluate
+    from topomae.events import Events
+    from topomae.finetuning import finetune
+    from topomae.inference import segment
+    from topomae.preparation import plan
+    from topomae.pretraining import pretrain
+    from topomae.report import write_report
 
 __version__ = "0.1.0"
 
+# No function may share its name with a module of the package, which would take its place once imported.
 _HOMES = {
     "plan": "topomae.preparation",
     "pretrain": "topomae.pretraining",
@@ -26,7 +40,7 @@ _HOMES = {
     "segment": "topomae.inference",
     "evaluate": "topomae.evaluation",
     "write_report": "topomae.report",
-    "demo": "topomae.demo",
+    "demo": "topomae.course",
     "PretrainSettings": "topomae.config",
     "FinetuneSettings": "topomae.config",
     "settings_from": "topomae.config",
@@ -34,7 +48,20 @@ _HOMES = {
     "TopoMAEError": "topomae.errors",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Events",
+    "FinetuneSettings",
+    "PretrainSettings",
+    "TopoMAEError",
+    "demo",
+    "evaluate",
+    "finetune",
+    "plan",
+    "pretrain",
+    "segment",
+    "settings_from",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -43,7 +43,8 @@ def test_every_command_takes_the_common_options(command):
 
 def test_the_api_has_the_names_of_the_commands():
     for name in (*COMMANDS[:5], "demo", "write_report"):
-        assert callable(getattr(topomae, name))
+        for _ in range(2):  # a module of that name would be found the second time
+            assert callable(getattr(topomae, name))
     with pytest.raises(AttributeError):
         topomae.no_such_thing  # noqa: B018
 
