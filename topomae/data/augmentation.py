@@ -26,8 +26,6 @@ from monai.transforms import (
 )
 from monai.utils import convert_to_tensor
 
-from topomae.data.crops import PADDING
-
 MARGIN = 1.25  # the cut is this much larger than the crop, so that rotations bring in real voxels
 _BOTH, _IMAGE = ("image", "label"), ("image",)
 
@@ -83,7 +81,7 @@ def _spatial(crop_size: Sequence[int], spacing: Sequence[float], strength: float
         scale_range=[(-0.3, 0.4)] * 3,
         spatial_size=tuple(crop_size),
         mode=("bilinear", "nearest"),
-        padding_mode="zeros" if PADDING == 0 else "border",
+        padding_mode="zeros",  # as crops are padded
         cache_grid=True,
     )
 
