@@ -4,6 +4,9 @@
 The auction leaves prices close to the best ones, so that few and short paths remain. Dijkstra over the pairs
 with reduced costs profit + price - saving >= 0, which stay so (R. Jonker, A. Volgenant, Computing 38, 1987).
 A path may end at a free partner, or at a point that gives up its partner and stays alone.
+
+Images of whole numbers give diagrams with many points in one place. A search goes on from one of such twins
+only: profit and saving of the others are the same, so that whatever they reach was reached before.
 """
 
 from __future__ import annotations
@@ -57,11 +60,12 @@ def _drop_top(keys, items, size):
 
 
 @kernel
-def augment(side, profit, partner, other, price, holder, reach, work, budget):
+def augment(side, twins, profit, partner, other, price, holder, reach, work, budget):
     """Give every point that wants a partner one along a shortest path; the matching becomes exact.
 
     Args:
         side: (position, height, weight, nodes, first), tree of the searching side.
+        twins: (n,) the same number for points of the searching side in one place, numbers from 0.
         profit, partner: (n,) of the searching side; written.
         other: tree of the other side; its weights are written.
         price, holder: (m,) of the other side; written.
@@ -85,6 +89,8 @@ def augment(side, profit, partner, other, price, holder, reach, work, budget):
     keys = np.empty(1 << 12)
     items = np.empty(1 << 12, np.int32)
     stack = np.empty(STACK, np.int64)
+    searched = np.full(position.size, -1, np.int64)  # by number of twins: the last search that went on from there
+    search = -1
 
     source = -1
     limit = reach
@@ -106,6 +112,7 @@ def augment(side, profit, partner, other, price, holder, reach, work, budget):
         heap_size = 0
         point = source
         travelled = 0.0
+        search += 1
         while True:
             base = travelled + profit[point]
             if base < shortest:
@@ -116,7 +123,8 @@ def augment(side, profit, partner, other, price, holder, reach, work, budget):
             tall = height[point]
             base -= tall * tall
             stack[0] = 1
-            waiting = 1
+            waiting = 0 if searched[twins[point]] == search else 1
+            searched[twins[point]] = search
             while waiting > 0:
                 waiting -= 1
                 node = stack[waiting]
