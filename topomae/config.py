@@ -67,7 +67,9 @@ class PretrainSettings(Settings):
         spatial_consistency_weight: λ3, of the agreement of both branches on the key points.
         reconstruction_consistency_weight: λ3, of the agreement of both branches on the reconstruction.
         topology_dims: dimensions of the persistence diagrams: components, loops, voids.
-        topology_every: compute the topological loss at every n-th step, n times as heavy.
+        topology_every: compute the topological loss at every n-th step, n times as heavy. None: at every step on a
+            CPU; beside a GPU as often as makes steps a tenth longer at most, judged by the clock and told in a
+            note (give a number for runs that are the same to the bit).
         topology_budget: points that one matching of diagrams may look at, 1e8 being about a second; None for
             as many as it takes. What an untrained network paints has so many features that the first steps
             would last much longer than all others; a matching cut short is still a valid one, close to the
@@ -82,7 +84,7 @@ class PretrainSettings(Settings):
     spatial_consistency_weight: Weight = 0.1
     reconstruction_consistency_weight: Weight = 0.1
     topology_dims: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
-    topology_every: Count = 1
+    topology_every: Count | None = None
     topology_budget: Count | None = 50_000_000
     preview_every: Count = 250
 

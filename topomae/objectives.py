@@ -8,6 +8,7 @@ switched off by a weight of 0; its work is then skipped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 
 from topomae.config import PretrainSettings
 from topomae.networks.co_pretrainer import BranchOutput, voxel_mask
+from topomae.topology.background import PendingDiagrams, PendingLoss
 from topomae.topology.loss import TopologicalLoss
 
 
@@ -33,11 +35,24 @@ class CoPretrainingLoss(nn.Module):
         self.patch_size = patch_size
         self.topology = None
         if settings.topology_weight > 0:
-            self.topology = TopologicalLoss(dims=settings.topology_dims, budget=settings.topology_budget)
+            self.topology = TopologicalLoss(
+                dims=settings.topology_dims, every_k=settings.topology_every or 1, budget=settings.topology_budget
+            )
         self.unfinished_matchings = 0  # in the last step
+        self.waited: float | None = None  # seconds that the last step stood still for topology; None: not computed
+
+    def begin(self, batch: Mapping[str, torch.Tensor], step: int) -> PendingDiagrams | None:
+        """Start on the diagrams of the input, which need no network; to be handed to `forward`."""
+        if self.topology is None or not self.topology.due(step):
+            return None
+        return self.topology.begin_diagrams(batch["image"])
 
     def forward(
-        self, outputs: Mapping[str, BranchOutput], batch: Mapping[str, torch.Tensor], step: int
+        self,
+        outputs: Mapping[str, BranchOutput],
+        batch: Mapping[str, torch.Tensor],
+        step: int,
+        diagrams: PendingDiagrams | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a step.
 
@@ -45,12 +60,13 @@ class CoPretrainingLoss(nn.Module):
             outputs: of the branches, see `CoPretrainer`.
             batch: of `PretrainingCrops`: `image`, `mask`, `key_points`, `informative`.
             step: number of the step, for losses that are not computed at each one.
+            diagrams: what `begin` gave for the same batch and step, if it was called.
         Returns:
             The total, and the unweighted terms as `loss/branch`, all scalars. A term that was skipped is absent.
         """
         settings, image = self.settings, batch["image"]
         hidden = voxel_mask(batch["mask"], self.patch_size, image.shape[2:])
-        pending = self._submit_topology(outputs, image, hidden, step)
+        pending = self._submit_topology(outputs, image, hidden, step, diagrams)
 
         terms = {f"reconstruction/{b}": masked_mse(o.reconstruction, image, hidden) for b, o in outputs.items()}
         total = sum(terms.values())
@@ -68,26 +84,38 @@ class CoPretrainingLoss(nn.Module):
             term = masked_mse(first.reconstruction, second.reconstruction, hidden)
             terms["consistency/reconstruction"] = term
             total = total + settings.reconstruction_consistency_weight * term
-        self.unfinished_matchings = 0
-        for branch, loss in pending.items():
-            term = loss.result()
-            self.unfinished_matchings += self.topology.last.incomplete
-            terms[f"topology/{branch}"] = term
-            weight = settings.topology_weight * settings.topology_every / len(pending)
-            total = total + weight * term
+        for branch, term in self._topology_terms(pending).items():
+            terms[f"topology/{branch}"] = term.detach() / self.topology.every_k
+            total = total + settings.topology_weight / len(pending) * term
         return total, terms
 
     def _submit_topology(
-        self, outputs: Mapping[str, BranchOutput], image: torch.Tensor, hidden: torch.Tensor, step: int
-    ) -> dict:
+        self,
+        outputs: Mapping[str, BranchOutput],
+        image: torch.Tensor,
+        hidden: torch.Tensor,
+        step: int,
+        diagrams: PendingDiagrams | None,
+    ) -> dict[str, PendingLoss]:
         """Start the topological losses in the background; the diagrams of the input serve both branches."""
-        if self.topology is None or step % self.settings.topology_every:
+        if self.topology is None or not self.topology.due(step):
             return {}
-        diagrams = self.topology.diagrams(image)
+        diagrams = diagrams or self.topology.begin_diagrams(image)
         return {
-            branch: self.topology.submit(composite(output.reconstruction, image, hidden), diagrams)
+            branch: self.topology.submit(composite(output.reconstruction, image, hidden), diagrams, call=step)
             for branch, output in outputs.items()
         }
+
+    def _topology_terms(self, pending: Mapping[str, PendingLoss]) -> dict[str, torch.Tensor]:
+        """Wait for the topological losses, keeping count of what the user may want to know."""
+        asked = time.perf_counter()
+        terms = {branch: loss.result() for branch, loss in pending.items()}
+        reports = [loss.report for loss in pending.values()]
+        self.unfinished_matchings = sum(report.incomplete for report in reports)
+        # Before the reconstruction arrived in main memory the GPU was at work: that is no time lost.
+        arrived = min((report.ready_at - report.seconds for report in reports), default=asked)
+        self.waited = max(0.0, time.perf_counter() - max(asked, arrived)) if pending else None
+        return terms
 
 
 def composite(reconstruction: torch.Tensor, image: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +23,7 @@ from topomae.preparation import check_cases, prepare, settle_plan
 from topomae.pretrained import save_pretrained
 from topomae.previews import Preview
 from topomae.runs import Run
+from topomae.topology_pace import TopologyPace
 from topomae.training import Device, choose_device
 from topomae.training_loop import TrainingLoop
 
@@ -96,6 +99,8 @@ class Pretraining(TrainingLoop):
         self.spec = NetworkSpec.of(plan)
         self.cases = PreprocessedCases(run.path("preprocessed"), dataset, cases, plan, with_label=False)
         self.objective = CoPretrainingLoss(settings, plan.patch_size)
+        self.pace = TopologyPace(settings.topology_every, can_hide=device.kind == "cuda")
+        self._step_began = time.perf_counter()
         torch.manual_seed(settings.seed)
         network = build_co_pretrainer(self.spec)
         super().__init__(run, plan, settings, device, network, [(network, 1.0)], betas=(0.9, 0.95))
@@ -110,11 +115,31 @@ class Pretraining(TrainingLoop):
 
     def loss(self, batch: dict[str, torch.Tensor], step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Total and terms of the co-pre-training loss."""
+        self._step_began = time.perf_counter()
+        diagrams = self.objective.begin(batch, step)
         outputs = self.network(batch["image"], batch["mask"])
-        total, terms = self.objective(outputs, batch, step)
+        total, terms = self.objective(outputs, batch, step, diagrams)
         if self.objective.topology is not None:
             terms["unfinished_matchings"] = torch.tensor(float(self.objective.unfinished_matchings))
         return total, terms
+
+    def after_update(self) -> None:
+        """Choose how often the topological loss is computed."""
+        if self.objective.topology is not None:
+            news = self.pace.observe(self.objective.waited, time.perf_counter() - self._step_began)
+            self.objective.topology.every_k = self.pace.every
+            if news:
+                self.run.events.emit("note", message=news)
+
+    def more_state(self) -> dict[str, Any]:
+        """The pace of the topological loss."""
+        return {"topology_pace": self.pace.state()}
+
+    def load_more(self, state: dict[str, Any]) -> None:
+        """Take back the pace."""
+        if "topology_pace" in state and self.objective.topology is not None:
+            self.pace.load(state["topology_pace"])
+            self.objective.topology.every_k = self.pace.every
 
     def after_step(self, done: int) -> None:
         """Write a preview now and then."""

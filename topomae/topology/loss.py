@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from topomae.errors import BadDataError, BadSettingError
+from topomae.topology.background import HostCopy, PendingDiagrams, PendingLoss, available_cores, pool
 from topomae.topology.diagram import DIMENSIONS, Diagram
 from topomae.topology.matching import match
 from topomae.topology.persistence import checked_dimensions, checked_volume, persistence
@@ -35,7 +33,8 @@ class LossReport:
         largest: the largest value of a single sample and channel.
         gap: certified bound of what `squared` overstates in total; about 0 unless a budget ended a matching.
         incomplete: number of matchings that a budget ended.
-        seconds: from submission until the result was ready (the only field that is not reproducible).
+        seconds: from the arrival of the reconstruction in main memory until the result was ready.
+        ready_at: when that was, in `time.perf_counter`'s seconds (as `seconds`, not reproducible).
     """
 
     squared: dict[int, float]
@@ -45,6 +44,7 @@ class LossReport:
     gap: float
     incomplete: int
     seconds: float
+    ready_at: float
 
 
 class TopologicalLoss(nn.Module):
@@ -81,7 +81,8 @@ class TopologicalLoss(nn.Module):
         reduction: "relative" or "sum", see above.
         clip: largest relative value with full gradient; None never clips.
         every_k: evaluate at every k-th call only, k times as strong; other calls return 0. Calls are counted
-            in the buffer `calls`, so that a run resumed from `state_dict` goes on in step.
+            in the buffer `calls`, so that a run resumed from `state_dict` goes on in step, unless they are
+            numbered by the caller.
         budget: work allowed per matching, see `matching.match`; None for exact always.
         threads: worker threads; by default one per available core, at most 8.
         backend: see `persistence`.
@@ -117,7 +118,7 @@ class TopologicalLoss(nn.Module):
         self.clip = clip
         self.every_k = every_k
         self.budget = budget
-        self.threads = threads or _available_cores()
+        self.threads = threads or available_cores()
         self.backend = backend
         self.last: LossReport | None = None
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
@@ -137,30 +138,45 @@ class TopologicalLoss(nn.Module):
         """
         return self.submit(x_hat, x).result()
 
-    def submit(self, x_hat: torch.Tensor, x: torch.Tensor | Sequence[Sequence[Diagram]]) -> PendingLoss:
-        """Start computing in the background, and return at once. Arguments as for `forward`.
+    def due(self, call: int) -> bool:
+        """Whether the call of that number, from 0, is one that is evaluated."""
+        return call % self.every_k == 0
+
+    def submit(
+        self,
+        x_hat: torch.Tensor,
+        x: torch.Tensor | PendingDiagrams | Sequence[Sequence[Diagram]],
+        call: int | None = None,
+    ) -> PendingLoss:
+        """Start computing in the background, and return at once.
 
         Other work, such as the other branch of a network on the GPU, may run until `result()` is called.
+
+        Args:
+            x_hat: as for `forward`. x: as for `forward`, or what `begin_diagrams` gave.
+            call: number of this call, from 0, where the caller counts (say, the step of a training).
         """
         if x_hat.ndim != 5:
             raise BadDataError(
                 f"a reconstruction of shape {tuple(x_hat.shape)} is not a batch of volumes",
                 hint="Give (B, C, D, H, W).",
             )
-        call = int(self.calls)
-        self.calls += 1
-        if call % self.every_k:
-            return PendingLoss(self, x_hat, None)
-        reconstruction = _HostCopy(x_hat)
+        if call is None:
+            call = int(self.calls)
+            self.calls += 1
+        if not self.due(call):
+            return PendingLoss(x_hat)
+        reconstruction = HostCopy(x_hat)
         if isinstance(x, torch.Tensor):
             if x.shape != x_hat.shape:
                 raise BadDataError(f"input {tuple(x.shape)} and reconstruction {tuple(x_hat.shape)} differ in shape")
-            targets = _HostCopy(x)
+            targets = HostCopy(x)
+        elif isinstance(x, PendingDiagrams):
+            targets = x
         else:
             targets = _checked_diagrams(x, x_hat.shape)
-        started = time.perf_counter()
-        future = _pool(os.getpid(), "submitted", 4).submit(self._compute, reconstruction, targets, started)
-        return PendingLoss(self, x_hat, future)
+        future = pool("submitted", 4).submit(self._compute, reconstruction, targets)
+        return PendingLoss(x_hat, future, self.every_k, self._reported)
 
     def diagrams(self, x: torch.Tensor) -> list[list[Diagram]]:
         """Diagrams of a batch, to be given to `forward` in place of the batch (from a data loader, or once
@@ -172,29 +188,46 @@ class TopologicalLoss(nn.Module):
         Returns:
             B lists of C diagrams.
         """
-        volumes = x.detach().to("cpu", torch.float32).numpy()
-        flat = list(self._workers().map(self._diagram, volumes.reshape(-1, *volumes.shape[2:])))
-        return [flat[i : i + volumes.shape[1]] for i in range(0, len(flat), volumes.shape[1])]
+        return self.begin_diagrams(x).result()
+
+    def begin_diagrams(self, x: torch.Tensor) -> PendingDiagrams:
+        """Start on the diagrams of a batch in the background, say while a network reconstructs it.
+
+        Args:
+            x: (B, C, D, H, W).
+        """
+        batch = HostCopy(x)
+
+        def diagram(sample: int, channel: int) -> Diagram:
+            return self._diagram(batch.volumes()[sample, channel], "the input")
+
+        samples, channels = x.shape[:2]
+        return PendingDiagrams(
+            [[self._workers().submit(diagram, b, c) for c in range(channels)] for b in range(samples)]
+        )
 
     def _workers(self) -> ThreadPoolExecutor:
-        return _pool(os.getpid(), "topology", self.threads)
+        return pool("topology", self.threads)
 
     def _diagram(self, volume: np.ndarray, name: str = "the volume", threads: int = 1) -> Diagram:
         return persistence(checked_volume(volume, name), self.dims, self.backend, threads)
 
     def _compute(
-        self, reconstruction: _HostCopy, targets: _HostCopy | list[Diagram], started: float
+        self, reconstruction: HostCopy, targets: HostCopy | PendingDiagrams | list[Diagram]
     ) -> tuple[LossReport, np.ndarray]:
         """Report and gradient (B, C, D, H, W) float32; runs in a thread of its own."""
         predicted = reconstruction.volumes()
+        arrived = time.perf_counter()
         shape = predicted.shape
         predicted = predicted.reshape(-1, *shape[2:])
-        wanted = targets.volumes().reshape(-1, *shape[2:]) if isinstance(targets, _HostCopy) else []
+        wanted = targets.volumes().reshape(-1, *shape[2:]) if isinstance(targets, HostCopy) else []
         workers = self._workers()
         share = max(1, self.threads // (len(predicted) + len(wanted)))
         predicted_diagrams = [workers.submit(self._diagram, v, "the reconstruction", share) for v in predicted]
         wanted_diagrams = [workers.submit(self._diagram, v, "the input", share) for v in wanted]
         predicted_diagrams = [future.result() for future in predicted_diagrams]
+        if isinstance(targets, PendingDiagrams):
+            targets = _checked_diagrams(targets.result(), shape)
         wanted_diagrams = [future.result() for future in wanted_diagrams] or targets
 
         pairs = list(zip(wanted_diagrams, predicted_diagrams, strict=True))
@@ -224,7 +257,8 @@ class TopologicalLoss(nn.Module):
             largest=max(values),
             gap=float(sum(matching.gap for matching in matchings.values()) / len(pairs)),
             incomplete=sum(not matching.complete for matching in matchings.values()),
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - arrived,
+            ready_at=time.perf_counter(),
         )
         return report, gradient.reshape(shape)
 
@@ -255,72 +289,12 @@ class TopologicalLoss(nn.Module):
                 gradient *= self.clip / value
         return value, gradient
 
+    def _reported(self, report: LossReport) -> None:
+        self.last = report
+
     def extra_repr(self) -> str:
         """Settings, for printing."""
         return f"dims={self.dims}, weights={self.weights}, reduction={self.reduction}, every_k={self.every_k}"
-
-
-class PendingLoss:
-    """A loss being computed in the background."""
-
-    def __init__(self, loss: TopologicalLoss, x_hat: torch.Tensor, future: Future | None):
-        self._loss = loss
-        self._x_hat = x_hat
-        self._future = future
-
-    def done(self) -> bool:
-        """True if `result` will not wait."""
-        return self._future is None or self._future.done()
-
-    def result(self) -> torch.Tensor:
-        """Wait for the loss; what `TopologicalLoss.forward` returns and raises."""
-        if self._future is None:
-            return _WithGradient.apply(self._x_hat, 0.0, None)
-        report, gradient = self._future.result()
-        self._loss.last = report
-        factor = self._loss.every_k
-        return _WithGradient.apply(self._x_hat, factor * report.value, torch.from_numpy(gradient) * factor)
-
-
-class _WithGradient(torch.autograd.Function):
-    """A number that was computed elsewhere, with its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x_hat: torch.Tensor, value: float, gradient: torch.Tensor | None) -> torch.Tensor:
-        ctx.shape = x_hat.shape
-        ctx.dtype = x_hat.dtype
-        ctx.save_for_backward(None if gradient is None else gradient.to(x_hat.device))
-        return torch.tensor(value, dtype=torch.float32, device=x_hat.device)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        if gradient is None:
-            return upstream.new_zeros(()).to(ctx.dtype).expand(ctx.shape), None, None
-        return (gradient * upstream).to(ctx.dtype), None, None
-
-
-class _HostCopy:
-    """A float32 copy in main memory; from a GPU the copy runs in the background."""
-
-    def __init__(self, tensor: torch.Tensor):
-        tensor = tensor.detach()
-        self._event = None
-        if tensor.is_cuda:
-            self._host = torch.empty(tensor.shape, dtype=torch.float32, pin_memory=True)
-            self._host.copy_(tensor, non_blocking=True)
-            self._event = torch.cuda.Event()
-            self._event.record()
-        else:
-            # A real copy: the caller may change the tensor in place before the result is asked for.
-            self._host = tensor.to("cpu", torch.float32, copy=True)
-
-    def volumes(self) -> np.ndarray:
-        """(B, C, D, H, W) float32, once the copy is there."""
-        if self._event is not None:
-            self._event.synchronize()
-        return self._host.contiguous().numpy()
 
 
 def _point_gradient(target: np.ndarray, found: np.ndarray, partner: np.ndarray) -> np.ndarray:
@@ -346,7 +320,7 @@ def _checked_weights(dims: Sequence[int], weights: Sequence[float] | Mapping[int
     return {dim: float(weights[dim]) for dim in sorted(dims)}
 
 
-def _checked_diagrams(diagrams: Sequence, shape: torch.Size) -> list[Diagram]:
+def _checked_diagrams(diagrams: Sequence, shape: Sequence[int]) -> list[Diagram]:
     """The diagrams of a batch as a flat list, samples outside, channels inside."""
     flat = [d for sample in diagrams for d in ([sample] if isinstance(sample, Diagram) else sample)]
     if len(flat) != shape[0] * shape[1] or any(d.shape != tuple(shape[2:]) for d in flat):
@@ -355,16 +329,3 @@ def _checked_diagrams(diagrams: Sequence, shape: torch.Size) -> list[Diagram]:
             hint="Give one diagram per sample and channel, of volumes of the same size.",
         )
     return flat
-
-
-def _available_cores() -> int:
-    """Cores this process may use, at most 8."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(8, len(os.sched_getaffinity(0)))
-    return min(8, os.cpu_count() or 1)
-
-
-@lru_cache(maxsize=16)
-def _pool(process: int, name: str, threads: int) -> ThreadPoolExecutor:
-    """A thread pool, shared by all losses of a process (a forked process gets its own)."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=name)
