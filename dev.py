@@ -74,11 +74,20 @@ def main(arguments: list) -> int:
 
 def test(options: list) -> int:
     """Check the style and run the tests; with options for pytest, only the tests. The first failure counts."""
+    try:
+        add_slicer_parts()
+    except SetupError as error:
+        say(str(error))
+        return 1
     if options:
         return call(["-m", "pytest", *options], at_root=True)
     style = lint()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for one process per core, else they wait for one another
-    return call(["-m", "pytest", "-n", "auto", "--dist", "loadfile"], at_root=True) or style
+    several = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
+    engine = call([*several, "Testing/engine"], at_root=True)
+    # By themselves: a process that tests the modules must never have imported what Slicer must not import.
+    modules = call([*several, "Testing/slicer"], at_root=True)
+    return engine or modules or style
 
 
 def lint() -> int:
@@ -122,6 +131,17 @@ def set_up() -> None:
         MARKER.unlink(missing_ok=True)
         LOG.unlink()
         say("Set up.")
+
+
+def add_slicer_parts() -> None:
+    """Add what only the tests of the Slicer modules need: Slicer's own MRML and VTK, and Qt."""
+    if installed_version("slicer-core") and installed_version("PySide6-Essentials"):
+        return
+    with only_one():
+        say("Installing what the tests of the Slicer modules need ...")
+        LOG.write_bytes(b"")
+        pip("install", "--editable", f"{ROOT}[test,slicer-test]", "--constraint", str(CONSTRAINTS))
+        LOG.unlink()
 
 
 def wanted() -> dict:
