@@ -28,11 +28,11 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
+from radix_sort import sort_voxels
 from scipy import ndimage
 
 from topomae.topology.loss import TopologicalLoss
 from topomae.topology.persistence import persistence
-from topomae.topology.voxel_order import sort_voxels
 
 KINDS = ("masked", "blurred", "noisy", "late")
 REPEATS = 3

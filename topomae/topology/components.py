@@ -12,7 +12,7 @@ import numpy as np
 from topomae.topology.compiled import kernel
 from topomae.topology.lower_star import direction_steps
 from topomae.topology.octahedron import WITH_VERTEX
-from topomae.topology.voxel_order import OUTSIDE
+from topomae.topology.voxel_order import higher, voxel_of
 
 
 @kernel(forceinline=True)
@@ -25,66 +25,66 @@ def root_of(parent, item):
 
 
 @kernel
-def pair_components(ranks, at_rank, row, plane, vertex_to, edge_state, critical_edges):
+def pair_components(keys, row, plane, vertex_to, edge_state, critical_edges):
     """Persistence pairs of dimension 0.
 
     Args:
-        ranks, at_rank: see `padded_ranks`.
+        keys: see `padded_keys`.
         row, plane: steps in the padded index along the middle and the first axis.
         vertex_to: from `discrete_gradient`; used as union-find forest and changed.
         edge_state: from `discrete_gradient`, as bytes; edges that merge components become WITH_VERTEX,
             because they can no longer be the birth of a loop.
-        critical_edges: sorted keys.
+        critical_edges: sorted codes.
 
     Returns:
-        Ranks of birth and of death, int32.
+        Padded voxels of birth and of death, int32.
     """
     steps = direction_steps(row, plane)
     births = np.empty(critical_edges.size, np.int32)
     deaths = np.empty(critical_edges.size, np.int32)
     count = 0
     for i in range(critical_edges.size):
-        rank = critical_edges[i] >> 6
         direction = critical_edges[i] & 7
-        voxel = np.int64(at_rank[rank])
+        voxel = voxel_of(critical_edges[i])
         older = root_of(vertex_to, voxel)
         younger = root_of(vertex_to, voxel + steps[direction])
         if older == younger:
             continue
-        if ranks[older] > ranks[younger]:
+        if higher(keys, older, younger):
             older, younger = younger, older
         vertex_to[younger] = older
-        births[count] = ranks[younger]
-        deaths[count] = rank
+        births[count] = younger
+        deaths[count] = voxel
         count += 1
         edge_state[8 * voxel + direction] = 8 * WITH_VERTEX + (edge_state[8 * voxel + direction] & 7)
     return births[:count], deaths[:count]
 
 
 @kernel(forceinline=True)
-def _cube_rank(ranks, cube, row, plane):
-    """Rank of a cube, that of its highest voxel; the outside is above all."""
+def _cube_top(keys, cube, row, plane):
+    """The highest voxel of a cube; for the outside, cube 0, a voxel of the border, which is above all."""
+    top = cube
     if cube == 0:
-        return OUTSIDE
-    highest = ranks[cube]
+        return top
     for step in (1, row, row + 1, plane, plane + 1, plane + row, plane + row + 1):
-        highest = max(highest, ranks[cube + step])
-    return highest
+        if higher(keys, cube + step, top):
+            top = cube + step
+    return top
 
 
 @kernel
-def pair_voids(ranks, at_rank, row, plane, cube_to, critical_squares):
+def pair_voids(keys, row, plane, cube_to, critical_squares):
     """Persistence pairs of dimension 2.
 
     Args:
-        ranks, at_rank: see `padded_ranks`.
+        keys: see `padded_keys`.
         row, plane: steps in the padded index along the middle and the first axis.
         cube_to: from `discrete_gradient`; used as union-find forest and changed.
-        critical_squares: sorted keys.
+        critical_squares: sorted codes.
 
     Returns:
-        Ranks of birth and of death, int32, and the sorted keys of the squares that enclose no void: these end
-        loops.
+        Padded voxels of birth and of death, int32, and the sorted codes of the squares that enclose no void:
+        these end loops.
     """
     steps = direction_steps(row, plane)
     births = np.empty(critical_squares.size, np.int32)
@@ -93,10 +93,10 @@ def pair_voids(ranks, at_rank, row, plane, cube_to, critical_squares):
     count = 0
     rest_start = critical_squares.size
     for i in range(critical_squares.size - 1, -1, -1):
-        key = critical_squares[i]
-        voxel = at_rank[key >> 6]
-        first = (key >> 3) & 7
-        second = key & 7
+        code = critical_squares[i]
+        voxel = voxel_of(code)
+        first = (code >> 3) & 7
+        second = code & 7
         across = 3 - (first >> 1) - (second >> 1)  # axis across the square
         cube = np.int64(voxel)
         if first & 1:
@@ -107,15 +107,15 @@ def pair_voids(ranks, at_rank, row, plane, cube_to, critical_squares):
         shorter = root_of(cube_to, cube + steps[2 * across + 1])
         if longer == shorter:
             rest_start -= 1
-            rest[rest_start] = key
+            rest[rest_start] = code
             continue
-        longer_rank = _cube_rank(ranks, longer, row, plane)
-        shorter_rank = _cube_rank(ranks, shorter, row, plane)
-        if shorter_rank > longer_rank:
+        longer_top = _cube_top(keys, longer, row, plane)
+        shorter_top = _cube_top(keys, shorter, row, plane)
+        if higher(keys, shorter_top, longer_top):
             longer, shorter = shorter, longer
-            shorter_rank = longer_rank
+            shorter_top = longer_top
         cube_to[shorter] = longer
-        births[count] = key >> 6
-        deaths[count] = shorter_rank
+        births[count] = voxel
+        deaths[count] = shorter_top
         count += 1
     return births[:count], deaths[:count], rest[rest_start:]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from topomae.topology.voxel_order import intensity_keys
+
 DIMENSIONS = (0, 1, 2)
 """Components, loops, voids."""
 
@@ -47,16 +49,13 @@ class Diagram:
         return float(sum(np.sum(np.diff(self.values[dim], axis=1) ** 2) / 2 for dim in dims))
 
 
-def diagram_from_ranks(
-    volume: np.ndarray, order: np.ndarray, births: list[np.ndarray], deaths: list[np.ndarray]
-) -> Diagram:
-    """Turn pairs of ranks into a diagram; pairs that are born and die at the same intensity are dropped.
+def diagram_from_voxels(volume: np.ndarray, births: list[np.ndarray], deaths: list[np.ndarray]) -> Diagram:
+    """Turn pairs of voxels into a diagram; pairs that are born and die at the same intensity are dropped.
 
     Args:
         volume: (D, H, W) float32.
-        order: (D*H*W,) flat voxel index at every rank.
-        births: per dimension the ranks of birth.
-        deaths: per dimension the ranks of death, same lengths.
+        births: per dimension the flat C-order voxels of birth.
+        deaths: per dimension the flat C-order voxels of death, same lengths.
 
     Returns:
         The diagram, in an order that does not depend on how the pairs were found.
@@ -64,16 +63,19 @@ def diagram_from_ranks(
     intensities = volume.reshape(-1)
     voxels, values = [], []
     for birth, death in zip(births, deaths, strict=True):
-        by_birth = np.sort(np.asarray(birth, np.int64) << 32 | np.asarray(death, np.int64))
-        pairs = np.stack([order[by_birth >> 32], order[by_birth & 0xFFFFFFFF]], axis=1).astype(np.int32)
+        pairs = np.stack([birth, death], axis=1).astype(np.int32)
         heights = intensities[pairs].astype(np.float64)
         lasting = heights[:, 0] < heights[:, 1]
-        voxels.append(pairs[lasting])
-        values.append(heights[lasting])
+        pairs, heights = pairs[lasting], heights[lasting]
+        codes = intensity_keys(intensities[pairs]).astype(np.int64) << 32 | pairs  # of the order of the voxels
+        order = np.lexsort((codes[:, 1], codes[:, 0]))
+        voxels.append(pairs[order])
+        values.append(heights[order])
+    lowest = int(np.argmin(intensities))  # the first of equal ones
     return Diagram(
         shape=tuple(int(size) for size in volume.shape),
         voxels=tuple(voxels),
         values=tuple(values),
-        essential_voxel=int(order[0]),
-        essential_value=float(intensities[order[0]]),
+        essential_voxel=lowest,
+        essential_value=float(intensities[lowest]),
     )

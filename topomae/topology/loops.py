@@ -7,8 +7,8 @@ with a voxel vanishes, a critical edge that an earlier column owns is replaced b
 a critical edge that nobody owns is the birth of the loop that this square ends. Edges met twice cancel
 (coefficients modulo 2).
 
-The column at work is a heap, small enough to stay in the cache. An edge on it is one number: rank (28 bits),
-order in its lower star (3), direction (3) and voxel (30), so that taking it off needs no look-up.
+The column at work is a heap, small enough to stay in the cache. An edge on it is its code (see `voxel_order`),
+with its order in its lower star and its direction, so that taking it off needs no look-up.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from topomae.topology.bisection import first_not_below
 from topomae.topology.compiled import kernel
 from topomae.topology.lower_star import direction_steps, grown
 from topomae.topology.octahedron import WITH_VERTEX
+from topomae.topology.voxel_order import cell_code, higher, voxel_of
 
-LARGEST_SIZE = 2**28
-"""Number of padded voxels that the numbers on the heap can name."""
-VOXEL_BITS = 30
-VOXEL = (1 << VOXEL_BITS) - 1
+NOTHING = -(2**63)
+"""In place of the code of an edge that is paired with a voxel and so bounds nothing."""
 
 
 @kernel(forceinline=True)
-def push(heap, size, key):
-    """Put a key on the heap (largest on top); returns the new size."""
+def push(heap, size, code):
+    """Put a code on the heap (largest on top); returns the new size."""
     place = size
     while place > 0:
         above = (place - 1) >> 1
-        if heap[above] >= key:
+        if heap[above] >= code:
             break
         heap[place] = heap[above]
         place = above
-    heap[place] = key
+    heap[place] = code
     return size + 1
 
 
 @kernel(forceinline=True)
-def replace_top(heap, size, key):
-    """Put a key on the heap in place of the largest one."""
+def replace_top(heap, size, code):
+    """Put a code on the heap in place of the largest one."""
     place = 0
     while True:
         below = 2 * place + 1
@@ -50,47 +49,46 @@ def replace_top(heap, size, key):
             break
         if below + 1 < size and heap[below + 1] > heap[below]:
             below += 1
-        if heap[below] <= key:
+        if heap[below] <= code:
             break
         heap[place] = heap[below]
         place = below
-    heap[place] = key
+    heap[place] = code
 
 
 @kernel(forceinline=True)
-def edge_key(ranks, edge_state, voxel, direction):
-    """Number of an edge of a lower star; -1 if it is paired with a voxel and so bounds nothing."""
+def edge_code(keys, edge_state, voxel, direction):
+    """Code of an edge of a lower star; `NOTHING` if it is paired with a voxel."""
     state = np.int64(edge_state[8 * voxel + direction])
-    order_and_direction = ((state & 7) << 3) | direction
-    key = ((np.int64(ranks[voxel]) << 6 | order_and_direction) << VOXEL_BITS) | voxel
-    return -1 if state >> 3 == WITH_VERTEX else key
+    code = cell_code(keys, voxel, ((state & 7) << 3) | direction)
+    return NOTHING if state >> 3 == WITH_VERTEX else code
 
 
 @kernel(forceinline=True)
-def far_edge_key(ranks, edge_state, steps, voxel, towards, along):
-    """Number of the edge of a square that starts one step `towards` and runs `along`."""
+def far_edge_code(keys, edge_state, steps, voxel, towards, along):
+    """Code of the edge of a square that starts one step `towards` and runs `along`."""
     start = voxel + steps[towards]
     end = start + steps[along]
-    if ranks[start] > ranks[end]:
+    if higher(keys, start, end):
         end = start
     else:
         along ^= 1
-    return edge_key(ranks, edge_state, end, along)
+    return edge_code(keys, edge_state, end, along)
 
 
 @kernel
-def pair_loops(ranks, at_rank, row, plane, edge_state, critical_edges, squares):
+def pair_loops(keys, row, plane, edge_state, critical_edges, squares):
     """Persistence pairs of dimension 1.
 
     Args:
-        ranks, at_rank: see `padded_ranks`.
+        keys: see `padded_keys`.
         row, plane: steps in the padded index along the middle and the first axis.
         edge_state: from `discrete_gradient`, as bytes, after `pair_components`.
-        critical_edges: sorted keys.
-        squares: sorted keys of the critical squares that enclose no void.
+        critical_edges: sorted codes.
+        squares: sorted codes of the critical squares that enclose no void.
 
     Returns:
-        Keys of the edges that give birth to loops, and of the squares that end them.
+        Codes of the edges that give birth to loops, and of the squares that end them.
     """
     steps = direction_steps(row, plane)
     births = np.empty(squares.size, np.int64)
@@ -104,17 +102,17 @@ def pair_loops(ranks, at_rank, row, plane, edge_state, critical_edges, squares):
     boundary = np.empty(4, np.int64)
     for column in range(squares.size):
         square = squares[column]
-        voxel = np.int64(at_rank[square >> 6])
+        voxel = voxel_of(square)
         first = (square >> 3) & 7
         second = square & 7
-        boundary[0] = edge_key(ranks, edge_state, voxel, first)
-        boundary[1] = edge_key(ranks, edge_state, voxel, second)
-        boundary[2] = far_edge_key(ranks, edge_state, steps, voxel, first, second)
-        boundary[3] = far_edge_key(ranks, edge_state, steps, voxel, second, first)
+        boundary[0] = edge_code(keys, edge_state, voxel, first)
+        boundary[1] = edge_code(keys, edge_state, voxel, second)
+        boundary[2] = far_edge_code(keys, edge_state, steps, voxel, first, second)
+        boundary[3] = far_edge_code(keys, edge_state, steps, voxel, second, first)
         size = 0
-        for key in boundary:
-            if key >= 0:
-                size = push(heap, size, key)
+        for code in boundary:
+            if code != NOTHING:
+                size = push(heap, size, code)
         while size > 0:
             top = heap[0]
             if (size > 1 and heap[1] == top) or (size > 2 and heap[2] == top):
@@ -122,31 +120,30 @@ def pair_loops(ranks, at_rank, row, plane, edge_state, critical_edges, squares):
                     size -= 1
                     replace_top(heap, size, heap[size])
                 continue
-            voxel = top & VOXEL
-            edge = top >> VOXEL_BITS
-            direction = edge & 7
+            voxel = voxel_of(top)
+            direction = top & 7
             partner = np.int64(edge_state[8 * voxel + direction]) >> 3
             if partner < WITH_VERTEX:
                 if size + 4 > heap.size:
                     heap = grown(heap, size)
-                boundary[0] = edge_key(ranks, edge_state, voxel, partner)
-                boundary[1] = far_edge_key(ranks, edge_state, steps, voxel, direction, partner)
-                boundary[2] = far_edge_key(ranks, edge_state, steps, voxel, partner, direction)
+                boundary[0] = edge_code(keys, edge_state, voxel, partner)
+                boundary[1] = far_edge_code(keys, edge_state, steps, voxel, direction, partner)
+                boundary[2] = far_edge_code(keys, edge_state, steps, voxel, partner, direction)
                 replaced = False
                 for i in range(3):
-                    key = boundary[i]
-                    if key < 0:
+                    code = boundary[i]
+                    if code == NOTHING:
                         continue
                     if replaced:
-                        size = push(heap, size, key)
+                        size = push(heap, size, code)
                     else:
-                        replace_top(heap, size, key)
+                        replace_top(heap, size, code)
                         replaced = True
                 if not replaced:
                     size -= 1
                     replace_top(heap, size, heap[size])
                 continue
-            place = first_not_below(critical_edges, 0, critical_edges.size, edge)
+            place = first_not_below(critical_edges, 0, critical_edges.size, top)
             earlier = owner[place]
             size -= 1
             replace_top(heap, size, heap[size])
@@ -157,7 +154,7 @@ def pair_loops(ranks, at_rank, row, plane, edge_state, critical_edges, squares):
                     size = push(heap, size, stored[i])
                 continue
             owner[place] = column
-            births[count] = edge
+            births[count] = top
             deaths[count] = square
             count += 1
             while stored_count + size > stored.size:

@@ -2,7 +2,7 @@
 """Discrete gradient of a volume, one lower star at a time.
 
 The cells of the volume are its voxels (vertices) and the edges, squares and cubes between neighbouring
-voxels. A cell belongs to its voxel of highest rank; the cells that belong to one voxel are its *lower star*.
+voxels. A cell belongs to its highest voxel; the cells that belong to one voxel are its *lower star*.
 Inside a lower star cells are paired (voxel with edge, edge with square, square with cube); a pair changes
 nothing in the topology, so that only the unpaired, *critical*, cells matter for persistence. Which cells a
 voxel's lower star has is found row by row with plain comparisons; how to pair them is looked up (see
@@ -20,6 +20,7 @@ from topomae.topology.octahedron import (
     SIDE_CORNERS,
     WITH_VERTEX,
 )
+from topomae.topology.voxel_order import cell_code
 
 
 @kernel
@@ -58,22 +59,26 @@ def link_steps(row, plane):
 
 
 @kernel(forceinline=True)
-def _mark_lower(ranks, start, step, bit, marks):
+def _mark_lower(keys, start, step, bit, marks):
     """Set a bit for every voxel of a row whose neighbour at a step is lower."""
-    here = ranks[start : start + marks.size]
-    there = ranks[start + step : start + step + marks.size]
-    for x in range(marks.size):
-        marks[x] |= (there[x] < here[x]) << bit
+    here = keys[start : start + marks.size]
+    there = keys[start + step : start + step + marks.size]
+    if step < 0:  # of equal voxels the first is the lower one
+        for x in range(marks.size):
+            marks[x] |= (there[x] <= here[x]) << bit
+    else:
+        for x in range(marks.size):
+            marks[x] |= (there[x] < here[x]) << bit
 
 
 @kernel
-def discrete_gradient(ranks, shape, first_slice, last_slice, vertex_to, edge_state, cube_to, pairings):
+def discrete_gradient(keys, shape, first_slice, last_slice, vertex_to, edge_state, cube_to, pairings):
     """Pair the cells of all lower stars in some slices of a volume.
 
     Slabs of slices touch different cells, so that several threads may each do one.
 
     Args:
-        ranks: padded ranks (see `padded_ranks`).
+        keys: see `padded_keys`.
         shape: (3,) padded shape.
         first_slice, last_slice: padded slices to do, first included, last excluded.
         vertex_to: int32 per padded voxel; written: the voxel that its gradient flows to, itself at a minimum.
@@ -84,8 +89,8 @@ def discrete_gradient(ranks, shape, first_slice, last_slice, vertex_to, edge_sta
         pairings: see `octahedron.pairings`.
 
     Returns:
-        Unsorted keys of the critical edges, rank * 64 + order * 8 + direction, and of the critical squares,
-        rank * 64 + direction * 8 + direction.
+        Unsorted codes of the critical edges, with order * 8 + direction, and of the critical squares, with
+        direction * 8 + direction.
     """
     # Unpacked once: taking an array out of a tuple counts a reference every time.
     (
@@ -120,11 +125,11 @@ def discrete_gradient(ranks, shape, first_slice, last_slice, vertex_to, edge_sta
             row_sides[:] = 0
             row_faces[:] = 0
             for corner in range(6):
-                _mark_lower(ranks, start, steps[corner], corner, row_corners)
+                _mark_lower(keys, start, steps[corner], corner, row_corners)
             for side in range(12):
-                _mark_lower(ranks, start, to_square[side], side, row_sides)
+                _mark_lower(keys, start, to_square[side], side, row_sides)
             for face in range(8):
-                _mark_lower(ranks, start, to_cube[face], face, row_faces)
+                _mark_lower(keys, start, to_cube[face], face, row_faces)
 
             for x in range(row - 2):
                 voxel = start + x
@@ -157,7 +162,7 @@ def discrete_gradient(ranks, shape, first_slice, last_slice, vertex_to, edge_sta
                     for corner in range(6):
                         if (roots >> corner) & 1:
                             order = np.int64(states >> np.uint64(8 * corner)) & 7
-                            critical_edges[edge_count] = (np.int64(ranks[voxel]) << 6) | (order << 3) | corner
+                            critical_edges[edge_count] = cell_code(keys, voxel, (order << 3) | corner)
                             edge_count += 1
                 if sides == 0:
                     continue
@@ -171,7 +176,7 @@ def discrete_gradient(ranks, shape, first_slice, last_slice, vertex_to, edge_sta
                     for side in range(12):
                         if (squares >> side) & 1:
                             directions = (SIDE_CORNERS[side, 0] << 3) | SIDE_CORNERS[side, 1]
-                            critical_squares[square_count] = (np.int64(ranks[voxel]) << 6) | directions
+                            critical_squares[square_count] = cell_code(keys, voxel, directions)
                             square_count += 1
                 cubes = np.int64(cubes_by[case])
                 while faces:

@@ -7,10 +7,11 @@ import numpy as np
 
 from topomae.topology.bisection import first_not_below
 from topomae.topology.compiled import kernel
-from topomae.topology.loops import VOXEL, VOXEL_BITS, edge_key, far_edge_key, push, replace_top
+from topomae.topology.loops import NOTHING, edge_code, far_edge_code, push, replace_top
 from topomae.topology.lower_star import direction_steps, grown
 from topomae.topology.octahedron import WITH_VERTEX
 from topomae.topology.reduction import ReducedVolume
+from topomae.topology.voxel_order import voxel_of
 
 
 def loop_membrane(reduced: ReducedVolume, death_square: int, level: int) -> np.ndarray:
@@ -20,43 +21,42 @@ def loop_membrane(reduced: ReducedVolume, death_square: int, level: int) -> np.n
 
     Args:
         reduced: the volume.
-        death_square: key of the square that ends the loop.
-        level: a rank between birth and death.
+        death_square: code of the square that ends the loop.
+        level: key of an intensity between birth and death, see `intensity_keys`.
 
     Returns:
-        Flat C-order indices of voxels of higher rank than the level, sorted.
+        Flat C-order indices of voxels brighter than the level, sorted.
     """
     edges, squares = reduced.loops
     by_edge = np.argsort(edges)
-    keys = _follow(
-        reduced.ranks, reduced.at_rank, reduced.row, reduced.plane, reduced.edge_state,
+    found = _follow(
+        reduced.keys, reduced.row, reduced.plane, reduced.edge_state,
         edges[by_edge], squares[by_edge], death_square, level,
     )  # fmt: skip
-    keys, counts = np.unique(keys, return_counts=True)
-    keys = keys[counts % 2 == 1]  # a square met twice cancels
+    found, counts = np.unique(found, return_counts=True)
+    found = found[counts % 2 == 1]  # a square met twice cancels
     steps = np.array([1, -1, reduced.row, -reduced.row, reduced.plane, -reduced.plane])
-    highest, first, second = keys >> 6, steps[(keys >> 3) & 7], steps[keys & 7]
+    highest, first, second = found >> 6, steps[(found >> 3) & 7], steps[found & 7]
     corners = np.unique(np.concatenate([highest, highest + first, highest + second, highest + first + second]))
-    ranks = reduced.ranks[corners]
-    return np.sort(reduced.order[ranks[ranks > level]])
+    return np.sort(reduced.unpadded(corners[reduced.keys[corners] > level]))
 
 
 @kernel
-def _follow(ranks, at_rank, row, plane, edge_state, birth_edges, death_squares, square, level):
+def _follow(keys, row, plane, edge_state, birth_edges, death_squares, square, level):
     """Squares of the surface, with repetitions: voxel * 64 + direction * 8 + direction, directions rising.
 
     Args:
-        birth_edges: sorted keys of the edges that give birth to loops.
+        birth_edges: sorted codes of the edges that give birth to loops.
         death_squares: the squares that end these loops.
-        square: key of the square to start from.
-        level: the rank at which to stop.
+        square: code of the square to start from.
+        level: the key at which to stop.
     """
     steps = direction_steps(row, plane)
     heap = np.empty(1 << 12, np.int64)
     found = np.empty(1 << 12, np.int64)
     count = 0
     size = 0
-    voxel = np.int64(at_rank[square >> 6])
+    voxel = voxel_of(square)
     first = (square >> 3) & 7
     second = square & 7
     while True:
@@ -69,28 +69,28 @@ def _follow(ranks, at_rank, row, plane, edge_state, birth_edges, death_squares, 
             heap = grown(heap, size)
         for i in range(4):
             if i == 0:
-                key = edge_key(ranks, edge_state, voxel, first)
+                code = edge_code(keys, edge_state, voxel, first)
             elif i == 1:
-                key = edge_key(ranks, edge_state, voxel, second)
+                code = edge_code(keys, edge_state, voxel, second)
             elif i == 2:
-                key = far_edge_key(ranks, edge_state, steps, voxel, first, second)
+                code = far_edge_code(keys, edge_state, steps, voxel, first, second)
             else:
-                key = far_edge_key(ranks, edge_state, steps, voxel, second, first)
-            if key >= 0:
-                size = push(heap, size, key)
+                code = far_edge_code(keys, edge_state, steps, voxel, second, first)
+            if code != NOTHING:
+                size = push(heap, size, code)
         while (size > 1 and heap[1] == heap[0]) or (size > 2 and heap[2] == heap[0]):
             for _ in range(2):
                 size -= 1
                 replace_top(heap, size, heap[size])
-        if size == 0 or heap[0] >> (VOXEL_BITS + 6) <= level:
+        if size == 0 or heap[0] >> 32 <= level:
             return found[:count]
         # Go on with the square paired with the highest edge, or with the one that ends the loop born there.
-        edge = heap[0] >> VOXEL_BITS
-        voxel = heap[0] & VOXEL
+        edge = heap[0]
+        voxel = voxel_of(edge)
         first = edge & 7
         second = np.int64(edge_state[8 * voxel + first]) >> 3
         if second >= WITH_VERTEX:
             ending = death_squares[first_not_below(birth_edges, 0, birth_edges.size, edge)]
-            voxel = np.int64(at_rank[ending >> 6])
+            voxel = voxel_of(ending)
             first = (ending >> 3) & 7
             second = ending & 7

@@ -8,7 +8,7 @@ import numpy as np
 
 from topomae.errors import BadDataError, BadSettingError
 from topomae.topology import compiled
-from topomae.topology.diagram import DIMENSIONS, Diagram, diagram_from_ranks
+from topomae.topology.diagram import DIMENSIONS, Diagram, diagram_from_voxels
 from topomae.topology.reduction import LARGEST_SIZE, reduce_volume
 
 BACKENDS = ("auto", "numba", "gudhi")
@@ -46,19 +46,19 @@ def persistence(
     if backend == "auto":
         backend = "numba" if compiled.HAVE_NUMBA else "gudhi"
     if backend == "gudhi":
-        from topomae.topology.reference import gudhi_rank_pairs
+        from topomae.topology.reference import gudhi_voxel_pairs
 
         if not compiled.HAVE_NUMBA:
             compiled.say_numba_is_missing()
-        order, births, deaths = gudhi_rank_pairs(volume)
+        births, deaths = gudhi_voxel_pairs(volume)
     else:
         if not compiled.HAVE_NUMBA:
             raise BadSettingError("numba is not installed", hint="Install numba or use the backend gudhi.")
-        order, births, deaths = reduce_volume(volume, threads=max(1, threads)).rank_pairs(with_loops=1 in dims)
-    nothing = np.empty(0, np.int32)
+        births, deaths = reduce_volume(volume, threads=max(1, threads)).voxel_pairs(with_loops=1 in dims)
+    nothing = np.empty(0, np.int64)
     births = [births[dim] if dim in dims else nothing for dim in DIMENSIONS]
     deaths = [deaths[dim] if dim in dims else nothing for dim in DIMENSIONS]
-    return diagram_from_ranks(volume, order, births, deaths)
+    return diagram_from_voxels(volume, births, deaths)
 
 
 def checked_dimensions(dims: Iterable[int]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from topomae.topology.diagram import DIMENSIONS, Diagram
 from topomae.topology.membrane import loop_membrane
 from topomae.topology.persistence import checked_dimensions, checked_volume, persistence
 from topomae.topology.reduction import reduce_volume
+from topomae.topology.voxel_order import intensity_keys, voxel_of
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,9 @@ def _loop_surface(volume: np.ndarray, voxels: np.ndarray, level: float) -> np.nd
     if not compiled.HAVE_NUMBA:
         raise BadSettingError("the surface of a loop needs numba", hint="Install numba.")
     reduced = reduce_volume(volume)
-    rank_of = np.empty(volume.size, np.int64)
-    rank_of[reduced.order] = np.arange(volume.size)
     edges, squares = reduced.loops
-    (which,) = np.nonzero((edges >> 6 == rank_of[voxels[0]]) & (squares >> 6 == rank_of[voxels[1]]))
-    below = int(np.searchsorted(volume.reshape(-1)[reduced.order], np.float32(level), side="right")) - 1
+    births, deaths = (reduced.unpadded(voxel_of(codes)) for codes in (edges, squares))
+    (which,) = np.nonzero((births == voxels[0]) & (deaths == voxels[1]))
     mask = np.zeros(volume.size, bool)
-    mask[loop_membrane(reduced, int(squares[which[0]]), below)] = True
+    mask[loop_membrane(reduced, int(squares[which[0]]), int(intensity_keys(np.float32(level))))] = True
     return mask.reshape(volume.shape)

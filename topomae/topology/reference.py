@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from topomae.topology.matching import Points
 
 
-def gudhi_rank_pairs(volume: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
-    """Order of the voxels and, per dimension, ranks of birth and death, by gudhi.
+def gudhi_voxel_pairs(volume: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Per dimension, flat C-order voxels of birth and of death, by gudhi.
 
     gudhi is given ranks instead of intensities, so that its intervals name voxels unambiguously, ties
     included.
@@ -25,7 +25,7 @@ def gudhi_rank_pairs(volume: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], 
         volume: (D, H, W) float32, finite.
 
     Returns:
-        (n,) flat voxel index at every rank; ranks of birth; ranks of death.
+        Voxels of birth; voxels of death.
     """
     import gudhi
 
@@ -36,16 +36,16 @@ def gudhi_rank_pairs(volume: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], 
     ranks = ranks.reshape([size for size in volume.shape if size > 1] or [1])
     nothing = np.empty(0, np.int64)
     if ranks.size == 1:
-        return order, [nothing] * 3, [nothing] * 3
+        return [nothing] * 3, [nothing] * 3
     cubes = gudhi.CubicalComplex(vertices=ranks)
     cubes.compute_persistence(homology_coeff_field=2)
     births, deaths = [], []
     for dim in DIMENSIONS:
         intervals = np.asarray(cubes.persistence_intervals_in_dimension(dim)).reshape(-1, 2)
         intervals = intervals[np.isfinite(intervals[:, 1])].astype(np.int64)
-        births.append(intervals[:, 0])
-        deaths.append(intervals[:, 1])
-    return order, births, deaths
+        births.append(order[intervals[:, 0]])
+        deaths.append(order[intervals[:, 1]])
+    return births, deaths
 
 
 def solve_with_scipy(side: Points, other: Points) -> tuple[np.ndarray, float, bool]:

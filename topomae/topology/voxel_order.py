@@ -1,5 +1,10 @@
 # ruff: noqa: ANN001, ANN201  (compiled functions: numba infers the types, docstrings name them)
-"""Total order of the voxels: by intensity, ties by index. Everything after works on ranks alone."""
+"""Total order of the voxels: by intensity, ties by index. Nothing is sorted but the few cells that matter.
+
+An intensity becomes an integer *key* of the same order. A *cell code* is one number: the key of the cell's
+highest voxel (32 bits), that voxel (26), and which of its cells it is (6). Codes of cells of one dimension sort
+in the order in which sublevel sets take the cells in.
+"""
 
 from __future__ import annotations
 
@@ -8,84 +13,45 @@ import numpy as np
 from topomae.topology.compiled import kernel
 
 OUTSIDE = np.int32(2**31 - 1)
-"""Rank of the one-voxel border around the volume: above every voxel."""
+"""Key of the one-voxel border around the volume: above every voxel."""
+LARGEST_SIZE = 2**26
+"""Number of padded voxels that a cell code can name."""
+VOXEL = LARGEST_SIZE - 1
 
 
-@kernel
-def sort_voxels(intensities):
-    """Stable radix sort of float32 values, in three passes of 11 bits.
-
-    Args:
-        intensities: (n,) float32, finite.
-
-    Returns:
-        (n,) int32, index of the voxel at every rank.
-    """
-    n = intensities.size
-    keys = intensities.view(np.uint32).copy()
-    counts = np.zeros((3, 2048), np.int64)
-    low = np.uint32(2047)
-    for i in range(n):
-        bits = keys[i]
-        if bits == np.uint32(0x80000000):  # -0.0 equals 0.0
-            bits = np.uint32(0)
-        # Order of floats as order of unsigned integers: flip all bits of negatives, the sign bit of others.
-        bits = ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)
-        keys[i] = bits
-        counts[0, bits & low] += 1
-        counts[1, (bits >> np.uint32(11)) & low] += 1
-        counts[2, bits >> np.uint32(22)] += 1
-    for digit in range(3):
-        start = 0
-        for value in range(2048):
-            count = counts[digit, value]
-            counts[digit, value] = start
-            start += count
-    first = np.empty(n, np.int32)
-    second = np.empty(n, np.int32)
-    moved = np.empty(n, np.uint32)
-    for i in range(n):
-        bits = keys[i]
-        place = counts[0, bits & low]
-        counts[0, bits & low] = place + 1
-        first[place] = i
-        moved[place] = bits
-    for i in range(n):
-        bits = moved[i]
-        digit = (bits >> np.uint32(11)) & low
-        place = counts[1, digit]
-        counts[1, digit] = place + 1
-        second[place] = first[i]
-        keys[place] = bits
-    for i in range(n):
-        digit = keys[i] >> np.uint32(22)
-        place = counts[2, digit]
-        counts[2, digit] = place + 1
-        first[place] = second[i]
-    return first
+def intensity_keys(intensities: np.ndarray) -> np.ndarray:
+    """Keys of float32 intensities: int32 of the same shape and order; -0.0 and 0.0 are equal."""
+    bits = (np.asarray(intensities, np.float32) + np.float32(0)).view(np.int32)
+    return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
 
 
-@kernel
-def padded_ranks(order, depth, height, width):
-    """Ranks on the grid, inside a border of `OUTSIDE`, so that neighbours need no bounds check.
+def padded_keys(volume: np.ndarray) -> np.ndarray:
+    """Keys of a volume inside a border of `OUTSIDE`, so that neighbours need no bounds check.
 
     Args:
-        order: (depth * height * width,) int32, voxel at every rank.
-        depth, height, width: size of the volume in voxels.
+        volume: (D, H, W) float32, finite.
 
     Returns:
-        ((depth+2)*(height+2)*(width+2),) int32 rank of every padded voxel, and
-        (n,) int32 padded index of the voxel at every rank.
+        ((D+2) * (H+2) * (W+2),) int32.
     """
-    ranks = np.full((depth + 2) * (height + 2) * (width + 2), OUTSIDE, np.int32)
-    at_rank = np.empty(order.size, np.int32)
-    plane = height * width
-    for rank in range(order.size):
-        voxel = order[rank]
-        z = voxel // plane
-        rest = voxel - z * plane
-        y = rest // width
-        padded = ((z + 1) * (height + 2) + y + 1) * (width + 2) + rest - y * width + 1
-        ranks[padded] = rank
-        at_rank[rank] = padded
-    return ranks, at_rank
+    keys = np.full([size + 2 for size in volume.shape], OUTSIDE, np.int32)
+    keys[1:-1, 1:-1, 1:-1] = intensity_keys(volume)
+    return keys.reshape(-1)
+
+
+@kernel(forceinline=True)
+def higher(keys, voxel, other):
+    """Whether a padded voxel comes after another one."""
+    return keys[voxel] > keys[other] or (keys[voxel] == keys[other] and voxel > other)
+
+
+@kernel(forceinline=True)
+def cell_code(keys, voxel, which):
+    """Code of a cell whose highest voxel is `voxel`; `which` of its cells, below 64."""
+    return (np.int64(keys[voxel]) << 32) | (np.int64(voxel) << 6) | which
+
+
+@kernel(forceinline=True)
+def voxel_of(code):
+    """The highest voxel, padded, of a cell."""
+    return (code >> 6) & VOXEL
