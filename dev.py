@@ -86,7 +86,7 @@ def test(options: list) -> int:
     several = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
     engine = call([*several, "Testing/engine"], at_root=True)
     # By themselves: a process that tests the modules must never have imported what Slicer must not import.
-    modules = call([*several, "Testing/slicer"], at_root=True)
+    modules = call([*several, "Testing/slicer", "Testing/packaging"], at_root=True)
     return engine or modules or style
 
 
@@ -135,7 +135,7 @@ def set_up() -> None:
 
 def add_slicer_parts() -> None:
     """Add what only the tests of the Slicer modules need: Slicer's own MRML and VTK, and Qt."""
-    if installed_version("slicer-core") and installed_version("PySide6-Essentials"):
+    if all(installed_version(package) for package in ("slicer-core", "PySide6-Essentials", "cmake", "ninja")):
         return
     with only_one():
         say("Installing what the tests of the Slicer modules need ...")
