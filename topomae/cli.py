@@ -12,17 +12,17 @@ from typing import Annotated
 import typer
 
 import topomae
+from topomae.assignments import plan_fields, settings_and_plan_fields
 from topomae.config import (
     EvaluateSettings,
     FinetuneSettings,
     PretrainSettings,
     SegmentSettings,
-    Settings,
     settings_from,
-    split_assignments,
 )
 from topomae.errors import TopoMAEError
 from topomae.events import Events
+from topomae.worker.command import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -118,6 +118,13 @@ def plan(
     assignments: Assignments = None,
     modality: Modality = None,
     leave_out_bad: LeaveOutBad = False,
+    check_labels: Annotated[bool, typer.Option("--check-labels", help="Read the label maps as well.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Do a few steps on made-up data: how long, how much memory?")
+    ] = False,
+    remember: Annotated[
+        Path | None, typer.Option(help="File that keeps what was found; given again, volumes are not read again.")
+    ] = None,
     seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -127,19 +134,25 @@ def plan(
 
         topomae plan --data DATA --output runs/pretrain/plan.json
 
-        topomae plan --data DATA --size base --set spacing=1,1,3
+        topomae plan --data DATA --size base --set spacing=1,1,3 --estimate
     """
     with _told(events) as to:
-        topomae.plan(
+        made = topomae.plan(
             data,
             output=output,
             size=size.value,
             device=device.value,
-            overrides=_with_lists(split_assignments(assignments or ())),
+            overrides=plan_fields(assignments),
             modalities=modality,
             leave_out_bad=leave_out_bad,
+            check_labels=check_labels,
+            remember=remember,
             events=to,
         )
+        if estimate:
+            from topomae.estimates import estimate as estimate_training
+
+            estimate_training(made, device=device.value, events=to)
 
 
 @app.command(epilog=f"Settings for --set: {', '.join(PretrainSettings.model_fields)}.")
@@ -165,7 +178,7 @@ def pretrain(
         topomae pretrain --data DATA --run runs/pretrain --set steps=5000 --set topology_weight=0.1
     """
     with _told(events) as to:
-        settings, fields = _settings(PretrainSettings, assignments, seed)
+        settings, fields = settings_and_plan_fields(PretrainSettings, assignments, seed)
         topomae.pretrain(
             data,
             run,
@@ -203,7 +216,7 @@ def finetune(
         topomae finetune --data DATA --run runs/baseline --init scratch --set architecture=unetrpp
     """
     with _told(events) as to:
-        settings, fields = _settings(FinetuneSettings, assignments, seed)
+        settings, fields = settings_and_plan_fields(FinetuneSettings, assignments, seed)
         topomae.finetune(
             data,
             run,
@@ -339,6 +352,9 @@ def demo(
             print(f"Report: {result.report}")
 
 
+app.command(rich_help_panel="For programs")(worker)
+
+
 def main() -> None:
     """Run the command line."""
     app(prog_name="topomae")
@@ -372,24 +388,3 @@ def _told_of_defect(events: Events, error: Exception) -> int:
     what = f"something went wrong inside TopoMAE: {type(error).__name__}: {error}"
     events.error(TopoMAEError(what, hint="Please report it with this file.", path=log.name))
     return 1
-
-
-def _settings(kind: type[Settings], assignments: list[str] | None, seed: int) -> tuple[Settings, dict[str, object]]:
-    """Sort `--set` into settings of the run and fields of the plan."""
-    from topomae.data.plan import Plan
-
-    given = split_assignments(assignments or ())
-    of_plan = {
-        name: value for name, value in given.items() if name in Plan.model_fields and name not in kind.model_fields
-    }
-    of_run = [f"{name}={value}" for name, value in given.items() if name not in of_plan]
-    return settings_from(kind, of_run, seed=seed), _with_lists(of_plan)
-
-
-def _with_lists(fields: dict[str, str]) -> dict[str, object]:
-    """Values of plan fields as typed, those of several axes split at their commas."""
-    several = ("spacing", "crop_size", "patch_size", "stem_stride", "mirror_axes")
-    return {
-        name: [part for part in value.split(",") if part] if name in several else value
-        for name, value in fields.items()
-    }

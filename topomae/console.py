@@ -87,6 +87,11 @@ class ConsoleSink:
             reason = (reasons or {}).get(name, "")
             self._print(f"  {name}: {readable(value)}" + (f"  ({reason})" if reason else ""))
 
+    def _show_estimate(self, phase: str, seconds_per_step: float, memory_gb: float, steps: int, **_: Any) -> None:
+        self._phases.stop()
+        took = f"{seconds_per_step:g} s per step, {duration(seconds_per_step * steps)} for {steps} steps"
+        self._print(f"  {phase}: {took}, {memory_gb:g} GB of memory")
+
     def _show_note(self, message: str, **_: Any) -> None:
         self._print(message)
 

@@ -1,9 +1,10 @@
 """What a command tells the world while it works: events, and the sinks that show or store them.
 
-An event is a kind and fields. Kinds: `start` (pid, versions, device), `plan`, `progress` (phase, step, of,
-seconds_left), `metric` (step, phase, values), `preview` (path), `checkpoint` (name, path, step), `note`
-(message), `warning` (message, case), `error` (error, message, hint, case, path), `end` (status: ok | stopped
-| failed). A metric's phase is the name of the progress it belongs to.
+An event is a kind and fields. Kinds: `start` (pid, versions, device), `case` (name, labelled, shape, spacing,
+labels, errors, warnings), `plan`, `estimate` (phase, device, seconds_per_step, memory_gb, steps, hours),
+`progress` (phase, step, of, seconds_left), `metric` (step, phase, values), `preview` (path), `checkpoint`
+(name, path, step), `note` (message), `warning` (message, case), `error` (error, message, hint, case, path),
+`end` (status: ok | stopped | failed). A metric's phase is the name of the progress it belongs to.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from topomae.sliding_window import WindowSettings, count_windows, score_slabs
 from topomae.streamed_scores import StreamedScores
 from topomae.training import choose_device
 
-__all__ = ["Segmentation", "Segmenter", "segment"]
+__all__ = ["Segmentation", "Segmenter", "out_of_memory", "segment"]
 
 _REPORT_EVERY = 0.5  # seconds between progress events
 
@@ -148,7 +148,7 @@ class Segmenter:
         except torch.cuda.OutOfMemoryError:
             careful = replace(self._settings, batch=1, adding_device=torch.device("cpu"))
             if careful == self._settings:
-                raise _out_of_memory(case) from None
+                raise out_of_memory(case) from None
             self._settings = careful  # for the cases that follow, too
         torch.cuda.empty_cache()
         message = "the GPU's memory is too small: trying again with one window at a time, adding up on the CPU"
@@ -157,7 +157,7 @@ class Segmenter:
         try:
             return self._compute(prepared, probabilities, on_windows)
         except torch.cuda.OutOfMemoryError:
-            raise _out_of_memory(case) from None
+            raise out_of_memory(case) from None
 
     def _compute(self, prepared: Preprocessed, probabilities: bool, on_windows: Callable[[int], None]) -> Segmentation:
         image = torch.from_numpy(np.ascontiguousarray(prepared.image, np.float32))
@@ -247,7 +247,7 @@ def _segment_one(segmenter: Segmenter, given: InputCase, output: Output, events:
             on_windows=progress.windows_done,
         )
     except MemoryError:
-        raise _out_of_memory(given.case.name) from None
+        raise out_of_memory(given.case.name) from None
     affine = prepared.geometry.affine
     if output.probabilities is not None:
         write_image(output.probabilities, result.probabilities, affine)
@@ -279,7 +279,8 @@ def _with_case(error: TopoMAEError, case: str) -> TopoMAEError:
     return type(error)(error.message, hint=error.hint, case=case, path=error.path)
 
 
-def _out_of_memory(case: str) -> RunError:
+def out_of_memory(case: str) -> RunError:
+    """Make the error for a volume, named after its case, that is too large for this machine."""
     return RunError(
         "there is not enough memory to segment the volume",
         hint="Use --device cpu, crop the volume, or a machine with more memory.",

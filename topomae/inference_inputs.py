@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from topomae.data.case_loading import load_case_image
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
 from topomae.data.file_names import READABLE, is_image_file, split_channel, stem_of
 from topomae.data.geometry import Geometry
+from topomae.data.grids import describe_grid, onto_grid
 from topomae.data.plain_folders import LAYOUTS, found_cases
 from topomae.data.plan import Plan
 from topomae.data.volume import Volume
@@ -78,6 +81,48 @@ def load_input(given: InputCase, plan: Plan, problems: list[str]) -> Volume:
         image = Volume(image.array[list(given.order)], image.affine, image.path)
     problems += describe_misfit(image, plan)
     return image
+
+
+def join_modalities(volumes: Sequence[Volume], plan: Plan, problems: list[str]) -> Volume:
+    """Make one image of volumes that are in memory, as `load_input` does of files.
+
+    Args:
+        volumes: (1, I, J, K) finite float32 each, one per modality of the model, in its order; `path` is what
+            to call them in messages.
+        plan: of the model.
+        problems: receives a sentence for everything that the user should know.
+    Raises:
+        BadDataError: other modalities than the model's, or they lie on different grids.
+    """
+    check_modalities(len(volumes), plan)
+    first = volumes[0]
+    arrays = [first.array]
+    for volume in volumes[1:]:
+        placed = onto_grid(volume, first)
+        if placed is None:
+            raise BadDataError(
+                f"the modalities lie on different grids: {first.path} has {describe_grid(first)}, "
+                f"{volume.path} has {describe_grid(volume)}",
+                hint="Register and resample the modalities onto one grid.",
+            )
+        arrays.append(placed.array)
+    array = first.array if len(arrays) == 1 else np.concatenate(arrays)
+    image = Volume(array, first.affine, first.path)
+    problems += describe_misfit(image, plan)
+    return image
+
+
+def check_modalities(given: int, plan: Plan) -> None:
+    """Refuse another number of images than the model has modalities.
+
+    Raises:
+        BadDataError: naming the modalities.
+    """
+    if given != plan.channels:
+        raise BadDataError(
+            f"the model needs {_needs(plan)}, but {given} {'is' if given == 1 else 'are'} given",
+            hint="Give one image per modality, in this order.",
+        )
 
 
 def describe_misfit(image: Volume, plan: Plan) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import CaseReport, check_dataset, require_ok
-from topomae.data.dataset import open_dataset
+from topomae.data.dataset import discover_labels, open_dataset
 from topomae.data.plan import Plan
 from topomae.data.planning import make_plan, plan_table
+from topomae.data.remembered import keep, recall
 from topomae.errors import BadDataError, RunError
 from topomae.events import Events
 from topomae.runs import Run
@@ -29,6 +31,8 @@ def plan(
     overrides: Mapping[str, Any] | None = None,
     modalities: Iterable[str] | None = None,
     leave_out_bad: bool = False,
+    check_labels: bool = False,
+    remember: str | Path | None = None,
     events: Events | None = None,
 ) -> Plan:
     """Read every image of a data set and plan its pre-processing and network.
@@ -41,7 +45,11 @@ def plan(
         overrides: fields of the plan to set by hand, see `Plan`.
         modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
         leave_out_bad: go on without the cases that cannot be read, with a warning each.
-        events: told of progress, warnings and the plan.
+        check_labels: read the label maps as well: a bad one makes the case bad, and labels that the data set
+            does not name are found.
+        remember: file that keeps what was found. Where it already does, and no file of the data set has changed
+            since, nothing is read again.
+        events: told of progress, each case, warnings and the plan.
     Returns:
         The plan.
     Raises:
@@ -49,11 +57,20 @@ def plan(
     """
     events = events or Events()
     where = choose_device(device)
+    events.start(kind="plan", device=where.reason)
     dataset = open_dataset(data, modalities=modalities)
-    reports = check_cases(dataset, dataset.cases, labels_needed=False, events=events, leave_out_bad=leave_out_bad)
+    reports = remember and recall(Path(remember), dataset, labels_checked=check_labels)
+    if not reports:
+        reports = read_cases(dataset, dataset.cases, labels_checked=check_labels, events=events)
+        if remember:
+            keep(Path(remember), dataset, reports, labels_checked=check_labels)
+    tell_cases(reports, events)
+    good = usable_cases(reports, labels_needed=False, leave_out_bad=leave_out_bad, events=events)
+    if check_labels:
+        dataset = discover_labels(replace(dataset, cases=tuple(report.case for report in good)), good)
     made = make_plan(
         dataset,
-        reports,
+        good,
         size=size,
         device=where.kind,
         memory_gb=memory_gb(where),
@@ -86,14 +103,48 @@ def check_cases(
     Raises:
         BadDataError: naming the first bad case and how many others there are; or there are no cases.
     """
+    reports = read_cases(dataset, cases, labels_needed=labels_needed, events=events)
+    return usable_cases(reports, labels_needed=labels_needed, leave_out_bad=leave_out_bad, events=events)
+
+
+def read_cases(
+    dataset: Dataset,
+    cases: Iterable[Case],
+    *,
+    labels_needed: bool = False,
+    labels_checked: bool = False,
+    events: Events,
+) -> list[CaseReport]:
+    """Read every file once and tell the warnings; see `check_dataset`.
+
+    Raises:
+        BadDataError: there are no cases.
+    """
     cases = list(cases)
     if not cases:
         raise BadDataError("there are no cases to train on", hint="Check splits.json.", path=dataset.folder)
     progress = events.track(len(cases), "check data")
-    reports = check_dataset(dataset, cases, labels_needed=labels_needed, progress=lambda *_: progress.advance())
+    reports = check_dataset(
+        dataset,
+        cases,
+        labels_needed=labels_needed,
+        labels_checked=labels_checked,
+        progress=lambda *_: progress.advance(),
+    )
     for report in reports:
         for warning in report.warnings:
             events.warning(warning, case=report.case.name)
+    return reports
+
+
+def usable_cases(
+    reports: list[CaseReport], *, labels_needed: bool, leave_out_bad: bool, events: Events
+) -> list[CaseReport]:
+    """The reports of the good cases; see `check_cases`.
+
+    Raises:
+        BadDataError: naming the first bad case and how many others there are.
+    """
     good = [report for report in reports if report.ok]
     if not good or labels_needed or not leave_out_bad:
         try:
@@ -106,6 +157,21 @@ def check_cases(
             error = report.errors[0]
             events.warning(f"left out: {error.message} ({error.path}). {error.hint}", case=report.case.name)
     return good
+
+
+def tell_cases(reports: Iterable[CaseReport], events: Events) -> None:
+    """Tell what was found of each case, good or bad, for a program that shows a table of them."""
+    for report in reports:
+        events.emit(
+            "case",
+            name=report.case.name,
+            labelled=report.case.label is not None,
+            shape=report.shape,
+            spacing=report.spacing,
+            labels=report.label_voxels,
+            errors=[f"{error.message}. {error.hint}".strip() for error in report.errors],
+            warnings=report.warnings,
+        )
 
 
 def settle_plan(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from topomae.data.crops import cut_crop, token_grid
+from topomae.data.crops import cut_crop, padding_before, token_grid
 from topomae.data.key_points import NAMES, crop_voxels, informative_axes, key_points, unscale
 from topomae.data.loading import random_mask
 from topomae.data.plan import Plan
@@ -19,8 +20,25 @@ from topomae.runs import Run
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a network makes of a masked crop.
+
+    Attributes:
+        volumes: (C, *crop_size) float32 on the CPU of `input`, `masked`, and the reconstruction of each
+            branch, which is the input where nothing was hidden.
+        points: (9, 3) voxel coordinates in the padded volume of the `true` key points and of those that
+            each branch predicts.
+        losses: `reconstruction/BRANCH` (masked mean squared error) and `spatial/BRANCH`.
+    """
+
+    volumes: dict[str, np.ndarray]
+    points: dict[str, np.ndarray]
+    losses: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Preview:
-    """One masked crop that stays the same during a run, so that previews can be compared.
+    """A masked crop of a volume.
 
     Attributes:
         batch: as `PretrainingCrops` gives it, with one sample.
@@ -38,13 +56,36 @@ class Preview:
 
     @classmethod
     def of(cls, case: Preprocessed, plan: Plan, mask_ratio: float, seed: int) -> Preview:
-        """Take the crop a quarter into the room there is, so that its place is not simply the middle."""
+        """A crop that stays the same during a run, so that its previews can be compared.
+
+        It lies a quarter into the room there is, so that its place is not simply the middle.
+        """
+        return cls.at([room // 4 for room in _room(case, plan)], case, plan, mask_ratio, seed)
+
+    @classmethod
+    def around(cls, center: Sequence[float], case: Preprocessed, plan: Plan, mask_ratio: float, seed: int) -> Preview:
+        """The crop whose centre is as near to `center`, RAS mm, as the volume allows."""
+        to_voxel = np.linalg.inv(case.affine)
+        voxel = to_voxel[:3, :3] @ np.asarray(center, np.float64) + to_voxel[:3, 3]
+        first = voxel + padding_before(case.image.shape[1:], plan.crop_size) - (np.array(plan.crop_size) - 1) / 2
+        offset = np.clip(np.floor(first + 0.5), 0, _room(case, plan)).astype(int)
+        return cls.at(offset.tolist(), case, plan, mask_ratio, seed)
+
+    @classmethod
+    def at(cls, offset: Sequence[int], case: Preprocessed, plan: Plan, mask_ratio: float, seed: int) -> Preview:
+        """The crop at a voxel of the padded volume.
+
+        Args:
+            offset: (i, j, k) of its first voxel.
+            case: the volume.
+            plan: for the sizes of crop and blocks.
+            mask_ratio: part of the blocks that is hidden.
+            seed: of the choice of these.
+        """
         size = plan.crop_size
-        room = [max(0, n - c) for n, c in zip(case.image.shape[1:], size, strict=True)]
-        crop = cut_crop(case.image, None, [r // 4 for r in room], size)
-        before = [max(0, c - n) // 2 for n, c in zip(case.image.shape[1:], size, strict=True)]
+        crop = cut_crop(case.image, None, offset, size)
         affine = case.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ (np.array(crop.offset) - before)
+        affine[:3, 3] += affine[:3, :3] @ (np.array(crop.offset) - padding_before(case.image.shape[1:], size))
         mask = random_mask(token_grid(size, plan.patch_size), mask_ratio, np.random.default_rng(seed))
         batch = {
             "image": torch.from_numpy(crop.image)[None],
@@ -55,8 +96,8 @@ class Preview:
         return cls(batch, affine, crop.offset, crop.volume_shape, plan.patch_size)
 
     @torch.no_grad()
-    def write(self, network: CoPretrainer, run: Run, step: int, device: torch.device) -> dict[str, float]:
-        """Write the volumes and key points of `step` into the run's `previews` folder; return the losses."""
+    def show_to(self, network: CoPretrainer, device: torch.device | str) -> Seen:
+        """Let a network, which is on `device`, reconstruct and locate the crop; it is left in the mode it was in."""
         batch = {name: value.to(device) for name, value in self.batch.items()}
         image = batch["image"]
         training = network.training
@@ -65,26 +106,35 @@ class Preview:
 
         hidden = voxel_mask(batch["mask"], self.patch_size, image.shape[2:])
         volumes = {"input": image, "masked": image.masked_fill(hidden, 0.0)}
+        points = {"true": crop_voxels(self.offset, image.shape[2:])}
         losses = {}
         for branch, output in outputs.items():
             volumes[branch] = composite(output.reconstruction, image, hidden)
+            points[branch] = unscale(output.key_points[0].float().cpu().numpy(), self.volume_shape)
             losses[f"reconstruction/{branch}"] = float(masked_mse(output.reconstruction, image, hidden))
             losses[f"spatial/{branch}"] = float(
                 key_point_mse(output.key_points, batch["key_points"], batch["informative"])
             )
-        for name, volume in volumes.items():
-            path = run.path("previews", f"step_{step:08d}_{name}.nii.gz")
-            write_image(path, volume[0].float().cpu().numpy(), self.affine)
-        points = {"true": self._to_ras(crop_voxels(self.offset, image.shape[2:]))}
-        for branch, output in outputs.items():
-            predicted = unscale(output.key_points[0].float().cpu().numpy(), self.volume_shape)
-            points[branch] = self._to_ras(predicted)
+        arrays = {name: volume[0].float().cpu().numpy() for name, volume in volumes.items()}
+        return Seen(arrays, points, losses)
+
+    def write(self, network: CoPretrainer, run: Run, step: int, device: torch.device) -> dict[str, float]:
+        """Write the volumes and key points of `step` into the run's `previews` folder; return the losses."""
+        seen = self.show_to(network, device)
+        for name, volume in seen.volumes.items():
+            write_image(run.path("previews", f"step_{step:08d}_{name}.nii.gz"), volume, self.affine)
+        points = {name: self.to_ras(voxels) for name, voxels in seen.points.items()}
         name = f"previews/step_{step:08d}_keypoints.json"
         run.write_json(name, {"names": NAMES, **points})
-        run.events.emit("preview", step=step, path=run.path(name).parent, losses=losses)
-        return losses
+        run.events.emit("preview", step=step, path=run.path(name).parent, losses=seen.losses)
+        return seen.losses
 
-    def _to_ras(self, voxels: np.ndarray) -> np.ndarray:
-        """Voxel coordinates of the padded volume to RAS mm."""
+    def to_ras(self, voxels: np.ndarray) -> np.ndarray:
+        """(…, 3) voxel coordinates of the padded volume to RAS mm."""
         in_crop = voxels - np.array(self.offset)
         return in_crop @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+
+def _room(case: Preprocessed, plan: Plan) -> list[int]:
+    """Voxels along each axis by which the crop can be moved."""
+    return [max(0, n - c) for n, c in zip(case.image.shape[1:], plan.crop_size, strict=True)]

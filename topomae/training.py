@@ -6,14 +6,17 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from topomae.config import Settings
 from topomae.errors import BadSettingError, RunError
 from topomae.events import Events
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def make_fabric(device: Device, precision: str) -> Fabric:
         precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
     if device.kind == "cpu" and precision == "16-mixed":
         raise BadSettingError("precision 16 needs a GPU", hint="Use precision=32 or precision=bf16.")
+    from lightning_fabric import Fabric  # takes seconds, and who only segments needs no more than a device
+
     return Fabric(accelerator=device.kind, devices=1, precision=precision)
 
 

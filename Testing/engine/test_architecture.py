@@ -36,6 +36,12 @@ def test_imports_point_down():
     assert not wrong
 
 
+def test_the_worker_is_on_the_top_floor_beside_the_command_line():
+    below = [path for path in ROOT.rglob("*.py") if path.parent.name != "worker" and path.name != "cli.py"]
+    assert not [str(path.relative_to(ROOT)) for path in below if "worker" in imports_of(path)]
+    assert not [path.name for path in (ROOT / "worker").glob("*.py") if "cli" in imports_of(path)]
+
+
 def test_the_engine_knows_nothing_of_slicer():
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -74,6 +74,7 @@ def check_dataset(
     cases: Iterable[Case],
     *,
     labels_needed: bool,
+    labels_checked: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[CaseReport]:
     """Read every file of the given cases once; nothing is raised for bad files, they are reported.
@@ -81,8 +82,8 @@ def check_dataset(
     Args:
         dataset: the data set of the cases.
         cases: the cases to read.
-        labels_needed: read label maps too, and report a missing one as an error. Without it no label
-            file is opened.
+        labels_needed: read label maps too, and report a missing one as an error.
+        labels_checked: read the label maps that are there. Without either no label file is opened.
         progress: called with (cases done, cases in all) after each case.
 
     Returns:
@@ -90,9 +91,13 @@ def check_dataset(
     """
     cases = list(cases)
     reports: list[CaseReport] = []
+
+    def check(case: Case) -> CaseReport:
+        return check_case(dataset, case, labels_needed=labels_needed or (labels_checked and case.label is not None))
+
     pool = ThreadPoolExecutor(max(1, min(_MAX_THREADS, os.cpu_count() or 1)))
     try:
-        for report in pool.map(lambda case: check_case(dataset, case, labels_needed=labels_needed), cases):
+        for report in pool.map(check, cases):
             reports.append(report)
             if progress is not None:
                 progress(len(reports), len(cases))

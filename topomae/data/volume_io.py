@@ -53,7 +53,7 @@ def read_image(path: str | Path, *, case: str = "", problems: list[str] | None =
     with _told_about(path, case):
         raw = _read(path, np.float32)
         problems += [f"{path.name}: {note}" for note in raw.notes]
-        array = _finite(raw.array, path, problems)
+        array = finite_voxels(raw.array, path, problems)
     return Volume(array, raw.affine, path)
 
 
@@ -83,7 +83,7 @@ def read_labels(path: str | Path, *, case: str = "", problems: list[str] | None 
             )
         if problems is not None:
             problems += [f"{path.name}: {note}" for note in raw.notes]
-        return Volume(_whole_numbers(raw.array, path), raw.affine, path)
+        return Volume(whole_numbers(raw.array, path), raw.affine, path)
 
 
 def count_channels(path: str | Path) -> int:
@@ -113,8 +113,16 @@ def _read(path: Path, dtype: type | None) -> RawVolume:
     return read_nifti(path, dtype=dtype) if suffix.startswith(".nii") else read_nrrd(path, dtype=dtype)
 
 
-def _finite(array: np.ndarray, path: Path, problems: list[str]) -> np.ndarray:
-    """Replace what is not finite, channel by channel, telling how many voxels."""
+def finite_voxels(array: np.ndarray, path: Path, problems: list[str]) -> np.ndarray:
+    """Replace what is not finite, channel by channel, telling how many voxels.
+
+    Args:
+        array: (C, I, J, K) floating, changed in place.
+        path: of its file, for messages.
+        problems: receives a sentence if something was replaced.
+    Raises:
+        BadDataError: a channel has no finite voxel.
+    """
     not_numbers = infinite = 0
     for channel in array:
         if np.isfinite(channel.sum(dtype=np.float64)):  # cheaper than a mask, and almost always true
@@ -134,8 +142,15 @@ def _finite(array: np.ndarray, path: Path, problems: list[str]) -> np.ndarray:
     return array
 
 
-def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
-    """Return label values as unsigned integers, refusing everything that is no label value."""
+def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
+    """Label values as unsigned integers of the smallest type that holds them.
+
+    Args:
+        array: label map of any shape and real type.
+        path: of its file, for messages.
+    Raises:
+        BadDataError: values that are not whole numbers, negative or too large.
+    """
     if array.dtype.kind == "f":
         rounded = np.rint(array)
         odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]

@@ -86,11 +86,14 @@ def features(
     affine = np.eye(4) if affine is None else np.asarray(affine, np.float64)
     sign = -1.0 if superlevel else 1.0
     dims = checked_dimensions(dims)
-    rows = [(dim, index) for dim in dims for index in range(len(diagram.values[dim]))]
-    lasting = np.concatenate([np.diff(diagram.values[dim])[:, 0] for dim in dims]) if dims else np.empty(0)
-    longest = [i for i in np.argsort(-lasting, kind="stable") if lasting[i] >= least][:count]
+    counts = [len(diagram.values[dim]) for dim in dims]
+    lasting = np.concatenate([np.empty(0), *(np.diff(diagram.values[dim])[:, 0] for dim in dims)])
+    dim_of = np.repeat(np.asarray(dims, np.int64), counts)
+    index_of = np.concatenate([np.empty(0, np.int64), *map(np.arange, counts)])
+    longest = np.argsort(-lasting, kind="stable")
     found = []
-    for dim, index in (rows[i] for i in longest):
+    for row in longest[lasting[longest] >= least][:count]:
+        dim, index = int(dim_of[row]), int(index_of[row])
         voxels = np.stack(np.unravel_index(diagram.voxels[dim][index], diagram.shape), axis=1)
         positions = voxels @ affine[:3, :3].T + affine[:3, 3]
         birth, death = (float(sign * value) for value in diagram.values[dim][index])
