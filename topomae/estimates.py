@@ -152,7 +152,7 @@ def _training(phase: Phase, plan: Plan, device: Device, folder: Path) -> Trainin
 
 def _timed_step(loop: TrainingLoop, step: int, batch: dict[str, torch.Tensor], device: Device) -> float:
     began = time.perf_counter()
-    loop._step(step, batch)
+    loop.take_step(step, batch)
     if device.kind == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began

@@ -97,7 +97,7 @@ class TrainingLoop(ABC):
         )
         progress = self.run.events.track(self.steps, self.phase, done=first)
         for step, batch in zip(range(first, self.steps), stream, strict=True):
-            self._step(step, self.fabric.to_device(batch))
+            self.take_step(step, self.fabric.to_device(batch))
             progress.advance()
             done = step + 1
             if done % LOG_EVERY == 0:
@@ -110,7 +110,8 @@ class TrainingLoop(ABC):
                 return False
         return True
 
-    def _step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
+    def take_step(self, step: int, batch: dict[str, torch.Tensor]) -> None:
+        """Learn from one batch, which is on the device; nothing is saved or told but the running means."""
         self.network.train()
         rate = set_learning_rate(self.optimizer, step, self.steps, self.settings.warmup, self.schedule)
         loss, values = self.loss(batch, step)
