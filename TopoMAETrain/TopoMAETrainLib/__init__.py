@@ -1,0 +1,1 @@
+"""The parts of the module TopoMAETrain: data set, plan, training and runs."""
