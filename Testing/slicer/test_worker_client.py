@@ -363,7 +363,8 @@ def test_a_worker_that_does_not_quit_is_ended_all_the_same(makeClient):
 def test_another_interpreter_in_the_settings_is_used_for_the_next_request(tmp_path, monkeypatch):
     first, second = (standInWorker(tmp_path / name, POLITE) for name in "ab")
     wanted = [first]
-    monkeypatch.setattr("TopoMAELib.worker_client.findInterpreter", lambda: wanted[0])
+    # Not by name: tests that reload the modules leave another TopoMAELib in its place.
+    monkeypatch.setitem(WorkerClient.__init__.__globals__, "findInterpreter", lambda: wanted[0])
     client = WorkerClient()
     try:
         pid = client.request("a", {}).wait(20)["pid"]
