@@ -148,6 +148,13 @@ def test_axes_are_right_anterior_superior():
     np.testing.assert_allclose(np.corrcoef(flipped.ravel(), made.image.ravel())[0, 1], 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("noise", [-1e-9, 0.0, 1e-9])
+def test_noise_in_an_affine_does_not_change_the_grid(noise):
+    affine = np.diag([0.9 + noise, 0.9 - noise, 0.9, 1.0])  # 35 voxels are 31.5 mm: exactly between two grids
+    image = Volume(np.random.default_rng(0).random((1, 35, 35, 35), np.float32), affine)
+    assert preprocess(image, None, a_plan(spacing=(1.0, 1.0, 1.0))).image.shape == (1, 32, 32, 32)
+
+
 def test_scores_are_taken_slab_by_slab_and_class_by_class(monkeypatch):
     shape, native, classes = (30, 20, 12), (41, 27, 13), 5
     random = np.random.default_rng(0)

@@ -5,8 +5,9 @@ from pathlib import Path
 from subprocess import CalledProcessError
 from types import SimpleNamespace
 
-import harness
 import pytest
+
+import harness
 from stand_in_workers import POLITE, standInWorker
 from TopoMAELib import dependencies
 from TopoMAELib.check_interpreter import readRequirements

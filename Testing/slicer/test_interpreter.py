@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 from stand_in_workers import standInWorker
 from TopoMAELib import interpreter as interpreters
 from TopoMAELib.check_interpreter import isAtLeast, missingRequirements

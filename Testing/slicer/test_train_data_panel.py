@@ -3,8 +3,9 @@
 import shutil
 from pathlib import Path
 
-import harness
 import pytest
+
+import harness
 from train_data_scenes import addSegmentation, addVolume, realCase
 from train_data_stand_ins import StandInEngine, aCase, texts, useModuleFolders
 
@@ -16,6 +17,7 @@ def makePanel(scene):
     """A function that makes a data panel; it is cleaned up after the test."""
     useModuleFolders()
     import qt
+
     from TopoMAETrainLib.context import TrainContext
     from TopoMAETrainLib.data_panel import DataPanel
     from TopoMAETrainLib.plan_service import PlanService

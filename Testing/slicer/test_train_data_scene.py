@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from train_data_scenes import OBLIQUE, addSegmentation, addVolume, realCase, written
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,8 @@
 """The plan panel: reasons, values set by hand and judged by the engine, time and memory."""
 
-import harness
 import pytest
+
+import harness
 from train_data_stand_ins import StandInEngine, texts, useModuleFolders
 
 ROWS = ("modalities", "labels", "normalization", "spacing", "crop_size", "patch_size", "stem_stride", "batch_size")
@@ -13,6 +14,7 @@ def makePanel(scene):
     """A function that makes a plan panel; it is cleaned up after the test."""
     useModuleFolders()
     import qt
+
     from TopoMAETrainLib.context import TrainContext
     from TopoMAETrainLib.plan_panel import PlanPanel
     from TopoMAETrainLib.plan_service import PlanService

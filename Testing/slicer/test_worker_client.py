@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from harness import pump
 from stand_in_workers import PATIENT, POLITE, isAlive, launcher, standInWorker
 from TopoMAELib.interpreter import FROM_SLICER

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from harness import pump
 from stand_in_workers import isAlive
 from TopoMAELib.exchange import Exchange

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slicer.i18n import tr as _
+
 from TopoMAELib.interpreter import Interpreter, howToInstall
 from TopoMAELib.processes import Process, ProcessEnd
 

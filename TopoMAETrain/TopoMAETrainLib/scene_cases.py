@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import slicer
-from TopoMAELib.volumes import volumeAffine
 
+from TopoMAELib.volumes import volumeAffine
 from TopoMAETrainLib.scene_grids import sameGrid, segmentGrid
 from TopoMAETrainLib.scene_names import fileName, stem, uniqueNames, without, words
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
-from TopoMAELib.volumes import VolumeError, volumeArrayAndAffine
 
+from TopoMAELib.volumes import VolumeError, volumeArrayAndAffine
 from TopoMAETrainLib.scene_cases import SceneCase
 from TopoMAETrainLib.scene_grids import fractionOutside, isOrthogonal, sameVolumeGrid
 from TopoMAETrainLib.scene_labels import SceneLabel, segmentNames

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slicer.i18n import tr as _
-from TopoMAELib.volumes import volumeArrayAndAffine
 
+from TopoMAELib.volumes import volumeArrayAndAffine
 from TopoMAETrainLib.scene_cases import SceneCase, proposeCases, sceneSegmentations, sceneVolumes
 from TopoMAETrainLib.scene_check import ERROR, Problem, checkSegments, checkVolumes
 from TopoMAETrainLib.scene_files import imageOf, newFolder, writeVolume

@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import slicer
 import vtk
-from TopoMAELib.volumes import transformToWorld
 from vtk.util.numpy_support import vtk_to_numpy
+
+from TopoMAELib.volumes import transformToWorld
 
 _TOLERANCE = 1e-2  # voxels: far below what resampling would change
 _MOST_VOXELS = 1_000_000  # enough to tell a fraction

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import slicer
 from slicer.i18n import tr as _
-from TopoMAELib.volumes import volumeAffine
 
+from TopoMAELib.volumes import volumeAffine
 from TopoMAETrainLib.scene_cases import SceneCase
 from TopoMAETrainLib.scene_check import ERROR, WARNING, Problem
 from TopoMAETrainLib.scene_grids import sameGrid, segmentGrid

@@ -22,7 +22,7 @@ from topomae.errors import BadDataError
 from topomae.files import atomic_path, write_json_atomic
 
 # Part of every key: raise it when preprocessing changes what it makes of the same input.
-FORMAT = 1
+FORMAT = 2
 
 
 class PreprocessedCases:

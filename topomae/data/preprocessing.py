@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -94,7 +95,8 @@ def plan_geometry(image: Volume, plan: Plan, borders: Sequence[float | None]) ->
             content |= channel != border
         box = bounding_box(whole.to_ras(content)) or box
     lengths = [(stop - start) * s for (start, stop), s in zip(box, whole.ras_spacing, strict=True)]
-    new_shape = tuple(max(1, round(mm / s)) for mm, s in zip(lengths, plan.spacing, strict=True))
+    # An exact half is rounded up, also if the affine, written by one program or another, makes it a bit less.
+    new_shape = tuple(max(1, math.floor(mm / s + 0.5 + 1e-4)) for mm, s in zip(lengths, plan.spacing, strict=True))
     return replace(whole, box=box, preprocessed_shape=new_shape)
 
 
