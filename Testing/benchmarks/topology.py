@@ -28,9 +28,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
-from radix_sort import sort_voxels
 from scipy import ndimage
 
+from radix_sort import sort_voxels
 from topomae.topology.loss import TopologicalLoss
 from topomae.topology.persistence import persistence
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from topology import real_crops, shown, warm_up
 
+from topology import real_crops, shown, warm_up
 from topomae.config import PretrainSettings
 from topomae.topology.loss import TopologicalLoss
 from topomae.topology.persistence import persistence

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,22 @@ def test_a_process_that_is_dropped_while_it_runs_still_ends_in_peace(tmp_path):
     process.kill()
     del process
     assert harness.pump(lambda: ends, 10)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in interpreters are scripts with a shebang")
+def test_closing_slicer_is_not_held_up_by_a_check_that_takes_long(tmp_path, slicer):
+    import qt
+
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 30\n")
+    slow.chmod(0o755)
+    window = slicer.util.mainWindow()
+    wasVisible = window.visible
+    window.show()
+    qt.QTimer.singleShot(300, window.hide)
+    began = time.monotonic()
+    try:
+        assert not checkInterpreter(makeInterpreter(slow)).ok
+        assert time.monotonic() - began < 15
+    finally:
+        window.setVisible(wasVisible)

@@ -91,10 +91,10 @@ def test_the_table_says_where_a_segment_differs_from_what_is_expected(counted):
     assert column(table, 0) == ["Liver", "Spleen", "Both", "Nothing"]
     assert column(table, 1) == ["2", "1", "1", "0"]
     assert column(table, 5) == [
-        "⚠ 2 components instead of 1",
+        "⚠ components: 2 instead of 1",
         "as expected",
-        "⚠ 1 tunnels instead of 0",
-        "⚠ 0 components instead of 1",
+        "⚠ tunnels: 1 instead of 0",
+        "⚠ components: 0 instead of 1",
     ]
 
 

@@ -211,7 +211,11 @@ def _pretrainedRun(place: Path) -> str:
     try:
         settings = json.loads((place.parent / "settings.json").read_text(encoding="utf-8"))
         start = settings["settings"]["init"]
-        return start if isinstance(start, str) and Path(start).is_dir() else ""
+        if not isinstance(start, str) or not Path(start).is_dir():
+            return ""
+        # What is recorded may be the folder `model` in the run folder.
+        isPart = Path(start).name == "model" and (Path(start).parent / "settings.json").is_file()
+        return str(Path(start).parent) if isPart else start
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import qt
 import slicer
 
+from TopoMAELib.waiting import Waiting
+
 # An answer is far shorter. What goes on without a line end for longer than this is cut, so that memory is not filled.
 LONGEST_LINE = 16 * 1024 * 1024
 
@@ -177,12 +179,14 @@ class Process:
             seconds: give up after this long.
             processEvents: keep the application alive meanwhile.
 
-        Returns: whether the program has ended.
+        Returns: whether the program has ended; False, too, if the user closes Slicer meanwhile.
         """
-        deadline = time.monotonic() + seconds
+        deadline, waiting = time.monotonic() + seconds, Waiting()
         while self._process is not None and time.monotonic() < deadline:
             if processEvents:
                 slicer.app.processEvents()
+                if waiting.isOver:
+                    break
             self.poll()
         return self._process is None
 

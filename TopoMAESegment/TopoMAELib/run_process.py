@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
 
 from TopoMAELib.process_owners import ProcessOwner
 from TopoMAELib.run_failure import RunFailure
 from TopoMAELib.run_folder import DONE, RUNNING, NotARun, RunFolder
 from TopoMAELib.run_records import DriverSeat, LaunchRecord
+from TopoMAELib.waiting import Waiting
 
 TERMINATE_AFTER = 60.0  # seconds from the wish to stop to SIGTERM; a step of a large network takes a while
 KILL_AFTER = 600.0  # seconds to the kill; what is lost is done again when the run is resumed
@@ -163,12 +163,14 @@ class RunProcess:
         Raises:
             TimeoutError: it takes longer. It goes on.
             RunFailed: it ended badly.
+            ApplicationClosed: the user has closed Slicer. It goes on.
         """
         deadline = None if seconds is None else self._clock() + seconds
+        waiting = Waiting()
         while self.running:
             if deadline is not None and self._clock() > deadline:
                 raise TimeoutError(_("The training takes longer than {seconds} s.").format(seconds=seconds))
-            slicer.app.processEvents()
+            waiting.processEvents()
             self.hurry()
             if onPoll is not None:
                 onPoll()

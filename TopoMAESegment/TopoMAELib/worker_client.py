@@ -15,6 +15,7 @@ import slicer
 from TopoMAELib import worker_errors
 from TopoMAELib.interpreter import Interpreter, findInterpreter
 from TopoMAELib.processes import Process, ProcessEnd
+from TopoMAELib.waiting import ApplicationClosed, Waiting
 from TopoMAELib.worker_errors import WorkerCancelled, WorkerError
 from TopoMAELib.worker_request import RUNNING, Request, encoded
 
@@ -133,10 +134,17 @@ class WorkerClient:
         """Process events until a request has ended; called by `Request.wait`.
 
         Returns: whether it has ended in time.
+
+        Raises:
+            ApplicationClosed: the user has closed Slicer; the request is cancelled.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline, waiting = None if seconds is None else time.monotonic() + seconds, Waiting()
         while request.state == RUNNING:
-            slicer.app.processEvents()
+            try:
+                waiting.processEvents()
+            except ApplicationClosed:
+                request.cancel()
+                raise
             if self._worker is not None:
                 self._worker.process.poll()
             if deadline is not None and time.monotonic() > deadline:

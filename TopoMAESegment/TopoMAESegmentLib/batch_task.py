@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.waiting import ApplicationClosed, Waiting
 from TopoMAESegmentLib.worker_task import TaskCancelled, WorkerTask
 
 
@@ -75,14 +76,19 @@ class BatchTask:
         Raises:
             TaskCancelled: it was cancelled.
             BatchError: some pieces failed.
+            ApplicationClosed: the user has closed Slicer; what is left is cancelled.
         """
+        waiting = Waiting()
         while self.state == "running":
             if self._current is not None and self._current.state == "running":
                 try:
                     self._current.wait()
+                except ApplicationClosed:
+                    self.cancel()
+                    raise
                 except Exception as error:  # it is told by `error` in the end
                     logging.debug("A piece of a batch ended early: %s", error)
-            slicer.app.processEvents()
+            waiting.processEvents()
         if self.error is not None:
             raise self.error
         return self.value

@@ -64,10 +64,10 @@ class SegmentTopology:
         return [finding for finding in self.findings if finding.kind in wrong]
 
     def verdict(self) -> str:
-        """In words: "as expected", or "2 components instead of 1"."""
+        """In words: "as expected", or "components: 2 instead of 1"."""
         names = (_("components"), _("tunnels"), _("cavities"))
         parts = [
-            _("{found} {name} instead of {expected}").format(found=found, name=name, expected=expected)
+            _("{name}: {found} instead of {expected}").format(found=found, name=name, expected=expected)
             for name, found, expected in zip(names, self.numbers, self.expected, strict=True)
             if found != expected
         ]
