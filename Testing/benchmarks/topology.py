@@ -308,7 +308,7 @@ def plot(rows: list[dict], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="crop edge (voxels)", ylabel="CPU seconds per pair")
     axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
     axes.minorticks_off()
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 

@@ -105,7 +105,7 @@ def plot(rows: list[dict], path: Path) -> None:
             axes.plot(places, [row["exact_cpu"] for row in group], ":", color=f"C{color}")
     axes.set(xscale="log", yscale="log", xlabel="noise (standard deviations of the image; leftmost: none)")
     axes.set_ylabel("CPU seconds per pair (dotted: without budget)")
-    axes.legend(title="crop")
+    axes.legend(title="crop", loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
