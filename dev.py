@@ -63,6 +63,8 @@ def main(arguments: list) -> int:
         return wait_for([*other, str(Path(__file__).resolve()), *arguments], cwd=None)
     try:
         set_up()
+        if command == "test":
+            add_slicer_parts()
     except SetupError as error:
         say(str(error))
         return 1
@@ -74,11 +76,6 @@ def main(arguments: list) -> int:
 
 def test(options: list) -> int:
     """Check the style and run the tests; with options for pytest, only the tests. The first failure counts."""
-    try:
-        add_slicer_parts()
-    except SetupError as error:
-        say(str(error))
-        return 1
     if options:
         return call(["-m", "pytest", *options], at_root=True)
     style = lint()

@@ -178,6 +178,18 @@ def test_tests_fail_when_only_the_style_does(dev, monkeypatch):
     assert dev.test(["-k", "one"]) == 0
 
 
+def test_what_only_the_slicer_tests_need_is_installed_for_tests_once(dev, pip_calls, monkeypatch):
+    there = {"slicer-core", "PySide6-Essentials", "cmake"}
+    monkeypatch.setattr(dev, "set_up", lambda: None)
+    monkeypatch.setattr(dev, "newer_python", lambda: [])
+    monkeypatch.setattr(dev, "call", lambda arguments, **_: 0)
+    monkeypatch.setattr(dev, "installed_version", lambda package: "1" if package in there else "")
+    assert dev.main(["lint"]) == 0 and not pip_calls
+    assert dev.main(["test"]) == 0 and len(pip_calls) == 1 and "slicer-test" in str(pip_calls[0])
+    there.add("ninja")
+    assert dev.main(["test"]) == 0 and len(pip_calls) == 1
+
+
 def test_an_unknown_command_is_refused_before_any_set_up(dev, pip_calls, capsys):
     assert dev.main(["dmeo"]) == 2
     assert "demo" in capsys.readouterr().out
