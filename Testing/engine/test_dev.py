@@ -181,7 +181,7 @@ def test_tests_fail_when_only_the_style_does(dev, monkeypatch):
 def test_what_only_the_slicer_tests_need_is_installed_for_tests_once(dev, pip_calls, monkeypatch):
     there = {"slicer-core", "PySide6-Essentials", "cmake"}
     monkeypatch.setattr(dev, "set_up", lambda: None)
-    monkeypatch.setattr(dev, "newer_python", lambda: [])
+    monkeypatch.setattr(dev, "newer_python", list)
     monkeypatch.setattr(dev, "call", lambda arguments, **_: 0)
     monkeypatch.setattr(dev, "installed_version", lambda package: "1" if package in there else "")
     assert dev.main(["lint"]) == 0 and not pip_calls
