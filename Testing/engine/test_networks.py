@@ -191,3 +191,28 @@ def test_every_architecture_answers_alike(architecture):
     assert levels[0].shape == (1, 3, 32, 32, 24)
     with torch.no_grad():
         assert network.eval()(image).shape == (1, 3, 32, 32, 24)
+
+
+def test_a_missing_modality_is_not_looked_at_but_its_absence_is_noticed():
+    spec = NetworkSpec(
+        in_channels=2, out_channels=2, crop_size=(16, 16, 16), patch_size=(8, 8, 8), stem_stride=(2, 2, 2)
+    )
+    image, other = torch.randn(2, 1, 2, 16, 16, 16)
+    other[:, 0] = image[:, 0]
+    only_first = torch.tensor([[True, False]])
+    for architecture in ("fused", "unetrpp"):
+        network = build_segmenter(spec.model_copy(update={"architecture": architecture})).eval()
+        everything = torch.tensor([[True, True]])
+        assert torch.equal(network(image), network(image, everything))
+        assert torch.equal(network(image, only_first), network(other, only_first))
+        zeroed = torch.cat([image[:, :1], torch.zeros_like(image[:, 1:])], dim=1)
+        assert torch.equal(network(image, only_first), network(zeroed))  # before anything is learned
+        torch.nn.init.normal_(network.unetrpp.missing.embedding)
+        assert not torch.allclose(network(image, only_first), network(zeroed))
+
+
+def test_a_network_of_one_modality_has_no_weights_for_missing_ones():
+    spec = NetworkSpec(
+        in_channels=1, out_channels=2, crop_size=(16, 16, 16), patch_size=(8, 8, 8), stem_stride=(2, 2, 2)
+    )
+    assert not [name for name in build_segmenter(spec).state_dict() if "missing" in name]

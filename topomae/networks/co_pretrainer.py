@@ -44,24 +44,27 @@ class CoPretrainer(nn.Module):
         self.unetrpp_reconstruction = UnetOutBlock(3, unetrpp.out_channels[0], vit.in_channels)
         self.unetrpp_key_points = KeyPointHead(unetrpp.size.channels[3])
 
-    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> dict[str, BranchOutput]:
+    def forward(
+        self, image: torch.Tensor, mask: torch.Tensor, available: torch.Tensor | None = None
+    ) -> dict[str, BranchOutput]:
         """Reconstruct and locate a masked crop with both branches.
 
         Args:
             image: (B, C, D, H, W) crop, normalized.
             mask: (B, d, h, w) bool on the grid of patches, True where hidden.
+            available: (B, C) bool, the modalities that may be looked at; all of them are reconstructed.
         """
-        return {"vit": self._vit(image, mask), "unetrpp": self._unetrpp(image, mask)}
+        return {"vit": self._vit(image, mask, available), "unetrpp": self._unetrpp(image, mask, available)}
 
-    def _vit(self, image: torch.Tensor, mask: torch.Tensor) -> BranchOutput:
-        reconstruction, encoded = self.vit(image, mask)
+    def _vit(self, image: torch.Tensor, mask: torch.Tensor, available: torch.Tensor | None) -> BranchOutput:
+        reconstruction, encoded = self.vit(image, mask, available)
         tokens = scatter_tokens(encoded, visible_tokens(mask), self.vit_missing, mask[0].numel())
         key_points = self.vit_key_points(tokens_to_map(tokens, mask.shape[1:]))
         return BranchOutput(reconstruction.float(), key_points.float())
 
-    def _unetrpp(self, image: torch.Tensor, mask: torch.Tensor) -> BranchOutput:
+    def _unetrpp(self, image: torch.Tensor, mask: torch.Tensor, available: torch.Tensor | None) -> BranchOutput:
         hidden = voxel_mask(mask, self.vit.encoder.patch_size, image.shape[2:])
-        features = self.unetrpp.encode(image.masked_fill(hidden, 0.0))
+        features = self.unetrpp.encode(image.masked_fill(hidden, 0.0), available)
         key_points = self.unetrpp_key_points(features.bottleneck)
         decoded = self.unetrpp.decode(features)[0]
         with torch.autocast(image.device.type, enabled=False):

@@ -14,6 +14,7 @@ from topomae.data.plan import Plan
 from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
+from topomae.networks.modalities import hide_missing
 from topomae.networks.unetrpp import Unetrpp, UnetrppSegmenter, UnetrppSize
 
 Architecture = Literal["fused", "unetrpp", "unetr", "swinunetr"]
@@ -80,7 +81,8 @@ def build_segmenter(spec: NetworkSpec) -> nn.Module:
     """Build the segmentation network of a specification, randomly initialized.
 
     In training mode it returns a list of logits, finest first; in evaluation mode one tensor
-    (B, out_channels, D, H, W) for an image (B, in_channels, D, H, W).
+    (B, out_channels, D, H, W) for an image (B, in_channels, D, H, W) and, where modalities are missing,
+    `available`, (B, in_channels) bool.
     """
     if spec.architecture == "fused":
         return FusedSegmenter(_unetrpp(spec), _vit_encoder(spec), spec.out_channels, spec.fused_stages)
@@ -106,7 +108,8 @@ class PaddedSegmenter(nn.Module):
         self.multiple = multiple
         self.least = least  # below that, nothing is left to normalize over at the bottleneck
 
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
+    def forward(self, image: torch.Tensor, available: torch.Tensor | None = None) -> list[torch.Tensor] | torch.Tensor:
+        image = hide_missing(image, available)
         d, h, w = image.shape[2:]
         missing = [max(self.least - n, -n % self.multiple) for n in (w, h, d)]
         padded = F.pad(image, [end for n in missing for end in (0, n)])

@@ -38,8 +38,8 @@ class FusedSegmenter(nn.Module):
             nn.init.zeros_(projection.bias)
         self.heads = segmentation_heads(unetrpp, out_channels)
 
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
-        features = self._fuse(self.unetrpp.encode(image), self.vit.feature_map(image))
+    def forward(self, image: torch.Tensor, available: torch.Tensor | None = None) -> list[torch.Tensor] | torch.Tensor:
+        features = self._fuse(self.unetrpp.encode(image, available), self.vit.feature_map(image, available))
         return apply_heads(self, self.unetrpp.decode(features))
 
     def _fuse(self, features: UnetrppFeatures, vit_map: torch.Tensor) -> UnetrppFeatures:

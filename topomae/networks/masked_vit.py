@@ -19,6 +19,7 @@ from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import nn
 
 from topomae.data.crops import token_grid
+from topomae.networks.modalities import MissingModalities, hide_missing
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,24 @@ class VitEncoder(nn.Module):
         self.patch_size = tuple(patch_size)
         self.hidden = size.hidden
         self.patch_embedding = nn.Conv3d(in_channels, size.hidden, self.patch_size, self.patch_size)
+        self.missing = MissingModalities(in_channels, size.hidden)
         self.blocks = _transformer(size.hidden, size.layers, size.heads)
         self.norm = nn.LayerNorm(size.hidden)
 
-    def forward(self, image: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, visible: torch.Tensor | None = None, available: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Encode a (B, C, D, H, W) image into (B, V, hidden) tokens.
 
         Args:
             image: the crop.
             visible: (B, V) int64 indices of the tokens to encode; all N of them if None. The other
                 blocks are dropped before the first layer that could look at them.
+            available: (B, C) bool, the modalities that each sample has; None where nothing is missing.
         """
         grid = self.grid(image)
-        embedded = self.patch_embedding(_pad_to_patches(image, self.patch_size))
+        padded = _pad_to_patches(hide_missing(image, available), self.patch_size)
+        embedded = self.missing(self.patch_embedding(padded), available)
         tokens = embedded.flatten(2).transpose(1, 2) + _positions(grid, self.hidden, image.device)
         if visible is not None:
             tokens = torch.gather(tokens, 1, visible[..., None].expand(-1, -1, self.hidden))
@@ -71,9 +77,9 @@ class VitEncoder(nn.Module):
         """Number of tokens along each axis of the image."""
         return token_grid(image.shape[2:], self.patch_size)
 
-    def feature_map(self, image: torch.Tensor) -> torch.Tensor:
+    def feature_map(self, image: torch.Tensor, available: torch.Tensor | None = None) -> torch.Tensor:
         """Encode the whole image into a (B, hidden, d, h, w) map."""
-        return tokens_to_map(self(image), self.grid(image))
+        return tokens_to_map(self(image, available=available), self.grid(image))
 
 
 class MaskedVit(nn.Module):
@@ -92,18 +98,21 @@ class MaskedVit(nn.Module):
         voxels = torch.Size(self.encoder.patch_size).numel()
         self.to_voxels = nn.Linear(size.decoder_hidden, voxels * in_channels)
 
-    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, image: torch.Tensor, mask: torch.Tensor, available: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Reconstruct a crop from its visible blocks.
 
         Args:
             image: (B, C, D, H, W).
             mask: (B, d, h, w) bool on the token grid, True where hidden; the same count in each sample.
+            available: (B, C) bool, the modalities that may be looked at; all of them are reconstructed.
 
         Returns:
             The reconstruction, (B, C, D, H, W), and the encoded visible tokens, (B, V, hidden).
         """
         visible = visible_tokens(mask)
-        encoded = self.encoder(image, visible)
+        encoded = self.encoder(image, visible, available)
         tokens = scatter_tokens(self.to_decoder(encoded), visible, self.mask_token, mask[0].numel())
         tokens = tokens + _positions(mask.shape[1:], tokens.shape[-1], image.device)
         for block in self.decoder:

@@ -21,6 +21,7 @@ from monai.networks.blocks import UnetOutBlock, UnetResBlock
 from torch import nn
 
 from topomae.networks.epa import PairedAttentionBlock
+from topomae.networks.modalities import MissingModalities, hide_missing
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Unetrpp(nn.Module):
             [_Downsampling(in_channels, wide[0], self.stem_stride)]
             + [_Downsampling(wide[i], wide[i + 1], (2, 2, 2)) for i in range(3)]
         )
+        self.missing = MissingModalities(in_channels, wide[0])
         self.encoder = nn.ModuleList(stage(i, size.projected[i]) for i in range(4))
         self.upsamplings = nn.ModuleList(
             [_upsampling(wide[0], size.convolution_channels, self.stem_stride)]
@@ -112,13 +114,18 @@ class Unetrpp(nn.Module):
         """Channels of the three maps that `decode` returns."""
         return (self.size.convolution_channels, self.size.channels[0], self.size.channels[1])
 
-    def encode(self, image: torch.Tensor) -> UnetrppFeatures:
-        """Encode a (B, C, D, H, W) image."""
-        stages = []
-        features = image
-        for downsampling, blocks in zip(self.downsamplings, self.encoder, strict=True):
-            features = blocks(downsampling(features))
-            stages.append(features)
+    def encode(self, image: torch.Tensor, available: torch.Tensor | None = None) -> UnetrppFeatures:
+        """Encode a (B, C, D, H, W) image.
+
+        Args:
+            image: the crop.
+            available: (B, C) bool, the modalities that each sample has; None where nothing is missing.
+        """
+        image = hide_missing(image, available)
+        features = self.missing(self.downsamplings[0](image), available)
+        stages = [self.encoder[0](features)]
+        for downsampling, blocks in zip(self.downsamplings[1:], self.encoder[1:], strict=True):
+            stages.append(blocks(downsampling(stages[-1])))
         return UnetrppFeatures(self.convolution(image), tuple(stages))
 
     def decode(self, features: UnetrppFeatures) -> list[torch.Tensor]:
@@ -144,8 +151,8 @@ class UnetrppSegmenter(nn.Module):
         self.unetrpp = unetrpp
         self.heads = segmentation_heads(unetrpp, out_channels)
 
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor] | torch.Tensor:
-        return apply_heads(self, self.unetrpp.decode(self.unetrpp.encode(image)))
+    def forward(self, image: torch.Tensor, available: torch.Tensor | None = None) -> list[torch.Tensor] | torch.Tensor:
+        return apply_heads(self, self.unetrpp.decode(self.unetrpp.encode(image, available)))
 
 
 def segmentation_heads(unetrpp: Unetrpp, out_channels: int) -> nn.ModuleList:

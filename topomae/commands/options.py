@@ -1,0 +1,70 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class EventsTo(str, Enum):
+    """Where events go."""
+
+    auto = "auto"
+    json = "json"
+    none = "none"
+
+
+class DeviceName(str, Enum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Size(str, Enum):
+    """Network size."""
+
+    small = "small"
+    base = "base"
+
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of the data set: a Medical Segmentation Decathlon or nnU-Net folder with dataset.json, "
+        "imagesTr/ and labelsTr/, images/ and labels/, or just images.",
+        show_default=False,
+    ),
+]
+RunFolder = Annotated[
+    Path, typer.Option(help="Folder of the run. Give it again to go on after a stop.", show_default=False)
+]
+DeviceOption = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
+EventsOption = Annotated[
+    EventsTo, typer.Option("--events", help="auto: for people. json: one JSON object per line, for programs.")
+]
+Modality = Annotated[
+    list[str] | None,
+    typer.Option(help="Name of an image channel, in order; CT means Hounsfield units. Repeat for more channels."),
+]
+LeaveOutBad = Annotated[bool, typer.Option("--leave-out-bad", help="Go on without images that cannot be read.")]
+# Scripts may give these to every command; where a command has no use for them it says so.
+_EVERYWHERE = "Accepted by every command"
+UnusedDevice = Annotated[
+    DeviceName, typer.Option("--device", help="No use here: computed on the CPU.", rich_help_panel=_EVERYWHERE)
+]
+UnusedSize = Annotated[
+    Size, typer.Option("--size", help="No use here: the model has its size.", rich_help_panel=_EVERYWHERE)
+]
+UnusedSeed = Annotated[
+    int, typer.Option("--seed", help="No use here: nothing is random.", rich_help_panel=_EVERYWHERE)
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting or a field of the plan. Repeat for more."),
+]

@@ -1,0 +1,69 @@
+"""Looking at a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import topomae
+from topomae.assignments import plan_fields
+from topomae.commands.options import (
+    Assignments,
+    Data,
+    DeviceName,
+    DeviceOption,
+    EventsOption,
+    EventsTo,
+    LeaveOutBad,
+    Modality,
+    Size,
+    UnusedSeed,
+)
+from topomae.commands.telling import told
+
+
+def plan(
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="File to write the plan to, to be edited.")] = None,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    leave_out_bad: LeaveOutBad = False,
+    check_labels: Annotated[bool, typer.Option("--check-labels", help="Read the label maps as well.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Do a few steps on made-up data: how long, how much memory?")
+    ] = False,
+    remember: Annotated[
+        Path | None, typer.Option(help="File that keeps what was found; given again, volumes are not read again.")
+    ] = None,
+    seed: UnusedSeed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Look at a data set and say how it would be trained on, and why.
+
+    Every image is read and checked; nothing is trained. A plan written into a run folder is used by that run:
+
+        topomae plan --data DATA --output runs/pretrain/plan.json
+
+        topomae plan --data DATA --size base --set spacing=1,1,3 --estimate
+    """
+    with told(events) as to:
+        made = topomae.plan(
+            data,
+            output=output,
+            size=size.value,
+            device=device.value,
+            overrides=plan_fields(assignments),
+            modalities=modality,
+            leave_out_bad=leave_out_bad,
+            check_labels=check_labels,
+            remember=remember,
+            events=to,
+        )
+        if estimate:
+            from topomae.estimates import estimate as estimate_training
+
+            estimate_training(made, device=device.value, events=to)

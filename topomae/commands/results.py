@@ -1,0 +1,100 @@
+"""Using a model, and judging it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import topomae
+from topomae.commands.options import (
+    Assignments,
+    DeviceName,
+    DeviceOption,
+    EventsOption,
+    EventsTo,
+    Size,
+    UnusedDevice,
+    UnusedSeed,
+    UnusedSize,
+)
+from topomae.commands.telling import told
+from topomae.config import EvaluateSettings, SegmentSettings, settings_from
+
+
+def segment(
+    model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
+    input: Annotated[
+        list[Path],
+        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option(help="Label map to write, or folder for several.", show_default=False)],
+    device: DeviceOption = DeviceName.auto,
+    mirror: Annotated[bool, typer.Option(help="Average over mirrored views: a little better, slower.")] = False,
+    probabilities: Annotated[bool, typer.Option(help="Also write the probability of every label.")] = False,
+    assignments: Assignments = None,
+    size: UnusedSize = Size.small,
+    seed: UnusedSeed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Segment volumes. The label maps have the geometry of their inputs.
+
+    Several inputs, or a folder of volumes, give one label map each:
+
+        topomae segment --model runs/finetune --input scan.nii.gz --output scan_seg.nii.gz
+
+        topomae segment --model runs/finetune --input SCANS --output predictions
+    """
+    with told(events) as to:
+        settings = settings_from(SegmentSettings, assignments or (), mirror=mirror, probabilities=probabilities)
+        inputs = input[0] if len(input) == 1 else input
+        topomae.segment(model, inputs, output, device=device.value, **settings.model_dump(), events=to)
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Option(help="Label map, or folder of label maps.", show_default=False)],
+    labels: Annotated[
+        Path, typer.Option(help="True label map, folder of them, or data set folder.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.csv and summary.json.", show_default=False)],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, for pictures.")] = None,
+    assignments: Assignments = None,
+    device: UnusedDevice = DeviceName.auto,
+    size: UnusedSize = Size.small,
+    seed: UnusedSeed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Compare predictions with true labels: Dice, surface distances in mm, volumes, Betti numbers.
+
+    LABELS may be a data set folder; its test cases are then judged:
+
+        topomae evaluate --predictions predictions --labels DATA --output evaluation
+    """
+    with told(events) as to:
+        settings = settings_from(EvaluateSettings, assignments or ())
+        result = topomae.evaluate(predictions, labels, output, images=images, **settings.model_dump(), events=to)
+        if events is EventsTo.auto:
+            from topomae.console import print_evaluation
+
+            print_evaluation(result)
+
+
+def report(
+    output: Annotated[Path, typer.Option(help="HTML file to write, or folder for report.html.", show_default=False)],
+    pretrain: Annotated[Path | None, typer.Option(help="Run folder of a pre-training.")] = None,
+    finetune: Annotated[Path | None, typer.Option(help="Run folder of a fine-tuning.")] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="Folder that evaluate wrote to.")] = None,
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "TopoMAE report",
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Write one self-contained HTML page: numbers, curves, previews and pictures, worst cases first.
+
+    Every part is optional; a run may still be going on:
+
+        topomae report --finetune runs/finetune --evaluation evaluation --output report.html
+    """
+    with told(events):
+        path = topomae.write_report(output, title=title, pretrain=pretrain, finetune=finetune, evaluation=evaluation)
+        if events is EventsTo.auto:
+            print(f"Written: {path}")

@@ -1,0 +1,140 @@
+"""Training, and the whole course."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import topomae
+from topomae.assignments import settings_and_plan_fields
+from topomae.commands.options import (
+    Assignments,
+    Data,
+    DeviceName,
+    DeviceOption,
+    EventsOption,
+    EventsTo,
+    LeaveOutBad,
+    Modality,
+    RunFolder,
+    Seed,
+    Size,
+)
+from topomae.commands.telling import told
+from topomae.config import FinetuneSettings, PretrainSettings
+
+
+def pretrain(
+    data: Data,
+    run: RunFolder,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    leave_out_bad: LeaveOutBad = False,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Pre-train on volumes without looking at labels.
+
+    A masked autoencoder (ViT) and UNETR++ are trained together to fill in hidden blocks, to keep the
+    topology of the image, and to tell where in the volume a crop lies. Stop with Ctrl+C and start the same
+    command again to go on.
+
+        topomae pretrain --data DATA --run runs/pretrain
+
+        topomae pretrain --data DATA --run runs/pretrain --set steps=5000 --set topology_weight=0.1
+    """
+    with told(events) as to:
+        settings, fields = settings_and_plan_fields(PretrainSettings, assignments, seed)
+        topomae.pretrain(
+            data,
+            run,
+            size=size.value,
+            device=device.value,
+            settings=settings,
+            plan=fields,
+            modalities=modality,
+            leave_out_bad=leave_out_bad,
+            events=to,
+        )
+
+
+def finetune(
+    data: Data,
+    run: RunFolder,
+    init: Annotated[
+        str,
+        typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False),
+    ],
+    size: Annotated[Size | None, typer.Option(help="small or base; by default that of --init.")] = None,
+    device: DeviceOption = DeviceName.auto,
+    assignments: Assignments = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """Train a segmentation model on the labelled cases.
+
+    The run folder then holds the model in `model/`. Stop with Ctrl+C and start the same command again to go on.
+
+        topomae finetune --data DATA --run runs/finetune --init runs/pretrain
+
+        topomae finetune --data DATA --run runs/baseline --init scratch --set architecture=unetrpp
+    """
+    with told(events) as to:
+        settings, fields = settings_and_plan_fields(FinetuneSettings, assignments, seed)
+        topomae.finetune(
+            data,
+            run,
+            init=init,
+            size=size.value if size else None,
+            device=device.value,
+            settings=settings,
+            plan=fields,
+            modalities=modality,
+            events=to,
+        )
+
+
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("demo"),
+    data: Annotated[
+        Path | None, typer.Option(help="Run the same course on this data set instead of on phantoms.")
+    ] = None,
+    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    device: DeviceOption = DeviceName.auto,
+    pretrain_steps: Annotated[int | None, typer.Option(help="Steps of pre-training.", min=1)] = None,
+    finetune_steps: Annotated[int | None, typer.Option(help="Steps of fine-tuning.", min=1)] = None,
+    modality: Modality = None,
+    seed: Seed = 0,
+    events: EventsOption = EventsTo.auto,
+) -> None:
+    """See the whole course: plan, pre-train, fine-tune, segment, evaluate, report.
+
+    Without --data it makes phantom volumes (solid, hollow, ring and branching organs), of which only a few
+    are labelled; on two CPU cores that takes less than five minutes. Start it again to go on after a stop.
+
+        topomae demo
+
+        topomae demo --data DATA --output my_first_model
+    """
+    with told(events) as to:
+        result = topomae.demo(
+            output,
+            data=data,
+            size=size.value,
+            device=device.value,
+            pretrain_steps=pretrain_steps,
+            finetune_steps=finetune_steps,
+            modalities=modality,
+            seed=seed,
+            events=to,
+        )
+        if result is not None and events is EventsTo.auto:
+            from topomae.console import print_evaluation
+
+            print_evaluation(result.evaluation)
+            print(f"Report: {result.report}")
