@@ -101,36 +101,52 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """One phantom patient: pose of the body, poses of the organs and a smooth bend of everything.
+class Bend:
+    """A smooth bend of space: each point is moved by a sum of three long waves.
 
-    The bend moves each point by a sum of three long waves whose slopes add up to less than 1, so it neither
-    folds nor tears: no shape changes its topology and no two shapes come to touch.
+    Their slopes add up to less than 1, so the bend neither folds nor tears: no shape changes its topology and
+    no two shapes come to touch.
     """
 
-    body: Pose
-    organs: tuple[Pose, ...]
     wave_vectors: np.ndarray  # (3 waves, 3) radians per mm
     wave_shifts: np.ndarray  # (3 waves, 3) mm
     wave_phases: np.ndarray  # (3 waves,) radians
 
     @classmethod
+    def draw(cls, rng: np.random.Generator, directions: np.ndarray) -> Bend:
+        """A random bend by waves that run along `directions`, (3, 3) unit vectors as rows."""
+        return cls(
+            wave_vectors=directions * (2.0 * np.pi / rng.uniform(45.0, 75.0, (3, 1))),
+            wave_shifts=unit_vectors(rng, 3) * rng.uniform(0.4, 1.4, (3, 1)),
+            wave_phases=rng.uniform(0.0, 2.0 * np.pi, 3),
+        )
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) in mm, moved."""
+        return points + np.sin(points @ self.wave_vectors.T + self.wave_phases) @ self.wave_shifts
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One phantom patient: pose of the body, poses of the organs and a smooth bend of everything."""
+
+    body: Pose
+    organs: tuple[Pose, ...]
+    bend: Bend
+
+    @classmethod
     def draw(cls, rng: np.random.Generator) -> Anatomy:
         """A random patient."""
-        directions = _unit_vectors(rng, 3)
+        directions = unit_vectors(rng, 3)
         return cls(
             body=Pose.draw(rng, degrees=8.0, stretch=0.06, shift=3.0),
             organs=tuple(Pose.draw(rng, degrees=22.0, stretch=0.08, shift=1.8) for _ in ORGANS),
-            wave_vectors=directions * (2.0 * np.pi / rng.uniform(45.0, 75.0, (3, 1))),
-            wave_shifts=_unit_vectors(rng, 3) * rng.uniform(0.4, 1.4, (3, 1)),
-            wave_phases=rng.uniform(0.0, 2.0 * np.pi, 3),
+            bend=Bend.draw(rng, directions),
         )
 
     def to_body(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in mm, right-anterior-superior, to coordinates in the unbent standard body."""
-        local = self.body.to_local(points)
-        waves = np.sin(local @ self.wave_vectors.T + self.wave_phases)
-        return local + waves @ self.wave_shifts
+        return self.bend(self.body.to_local(points))
 
     def surfaces(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in mm to roughly the distance (organ, ...) from each surface, negative inside."""
@@ -153,7 +169,8 @@ class Anatomy:
         return (ORGANS[index].surface(local) > 0) & (np.linalg.norm(local, axis=-1) < 9.0)
 
 
-def _unit_vectors(rng: np.random.Generator, count: int) -> np.ndarray:
+def unit_vectors(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Random directions, (count, 3)."""
     vectors = rng.standard_normal((count, 3))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

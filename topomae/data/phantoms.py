@@ -8,23 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
+from topomae.data.phantom_scanner import WIDER, draw_grid, scan, texture, translation, voxel_positions
 from topomae.data.phantom_shapes import BODY_WIDTH, ORGANS, Anatomy, shows_topology
 from topomae.data.volume_io import write_image, write_labels
 from topomae.errors import BadDataError, BadSettingError
 from topomae.files import write_json_atomic
 
-# World direction of the array axes, as columns. Slices are always stacked along the body's long axis (S).
-_DIRECTIONS = {
-    "RAS": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
-    "LPS": ((-1, 0, 0), (0, -1, 0), (0, 0, 1)),
-    "LAS": ((-1, 0, 0), (0, 1, 0), (0, 0, 1)),
-    "SPL": ((0, 0, -1), (0, -1, 0), (1, 0, 0)),
-}
 _ATTEMPTS = 20
-_WIDER = 1.4  # how much wider than the field of view the anatomy is first drawn
 _BODY, _FLUID = 0.40, 0.30  # mean signal of the tissue between the organs, and in the hollow organ
 
 
@@ -121,12 +112,12 @@ def draw_phantom(
     magnification = min(n * s for n, s in zip(shape, spacing, strict=True)) / BODY_WIDTH
     for _ in range(_ATTEMPTS):
         anatomy = Anatomy.draw(rng)
-        affine, wide_shape = _draw_grid(rng, shape, spacing)
-        surfaces = anatomy.surfaces(_positions(affine, wide_shape) / magnification)
+        affine, wide_shape = draw_grid(rng, shape, spacing)
+        surfaces = anatomy.surfaces(voxel_positions(affine, wide_shape) / magnification)
         labels = _labels(surfaces)
         window = _draw_field_of_view(rng, labels, wide_shape)
         labels = labels[window]
-        affine = affine @ _translation([part.start for part in window])
+        affine = affine @ translation([part.start for part in window])
         if shows_topology(labels):
             break
     else:
@@ -134,24 +125,9 @@ def draw_phantom(
             f"phantoms of {_by(shape)} voxels of {_by(spacing)} mm are too coarse for their shapes",
             hint="Ask for more voxels along the shortest side.",
         )
-    image = _draw_image(rng, anatomy, labels, _positions(affine, labels.shape) / magnification)
-    affine = _translation(rng.uniform(-60.0, 60.0, 3)) @ affine
+    image = _draw_image(rng, anatomy, labels, voxel_positions(affine, labels.shape) / magnification)
+    affine = translation(rng.uniform(-60.0, 60.0, 3)) @ affine
     return Phantom(image, labels, affine)
-
-
-def _draw_grid(
-    rng: np.random.Generator, shape: tuple[int, int, int], spacing: tuple[float, float, float]
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Affine and shape of an oblique grid around the body, wider than the field of view will be."""
-    directions = np.array(_DIRECTIONS[rng.choice(list(_DIRECTIONS))], dtype=float)
-    to_array_axes = np.abs(directions).T.argmax(axis=1)
-    oblique = Rotation.from_euler("xyz", rng.uniform(-12.0, 12.0, 3), degrees=True).as_matrix()
-    voxel = np.array(spacing) * (1.0 + rng.uniform(-0.07, 0.07, 3))
-    affine = np.eye(4)
-    affine[:3, :3] = oblique @ directions * voxel[to_array_axes]
-    wide = np.ceil(np.array(shape) * _WIDER).astype(int)[to_array_axes]
-    affine[:3, 3] = -affine[:3, :3] @ ((wide - 1) / 2.0)
-    return affine, tuple(int(n) for n in wide)
 
 
 def _draw_field_of_view(
@@ -162,7 +138,7 @@ def _draw_field_of_view(
     for axis, wide in enumerate(wide_shape):
         used = np.flatnonzero(labels.any(axis=tuple({0, 1, 2} - {axis})))
         first, last = (max(0, used[0] - 2), min(wide - 1, used[-1] + 2)) if used.size else (0, wide - 1)
-        size = max(last - first + 1, round(wide / _WIDER * rng.uniform(0.92, 1.08)))
+        size = max(last - first + 1, round(wide / WIDER * rng.uniform(0.92, 1.08)))
         start = int(rng.integers(max(0, last + 1 - size), min(first, wide - size) + 1))
         window.append(slice(start, start + int(size)))
     return tuple(window)
@@ -175,44 +151,12 @@ def _labels(surfaces: np.ndarray) -> np.ndarray:
 
 def _draw_image(rng: np.random.Generator, anatomy: Anatomy, labels: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """What the scanner makes of the anatomy: tissue, blur, uneven coil sensitivity, noise, any scale."""
-    signal = np.where(anatomy.is_body(positions), _BODY * (1.0 + _texture(rng, labels.shape, 0.08)), 0.0)
+    signal = np.where(anatomy.is_body(positions), _BODY * (1.0 + texture(rng, labels.shape, 0.08)), 0.0)
     signal = np.where(anatomy.is_cavity(positions), _FLUID, signal)
     for value, organ in enumerate(ORGANS, start=1):
         tissue = organ.brightness * rng.uniform(0.93, 1.07)
-        texture = _texture(rng, labels.shape, organ.texture)
-        signal = np.where(labels == value, tissue * (1.0 + texture), signal)
-    signal = ndimage.gaussian_filter(signal, 0.5)  # voxels at a border hold both tissues
-    signal = signal * _coil_sensitivity(rng, positions)
-    noise = rng.uniform(0.02, 0.045) * rng.standard_normal((2, *labels.shape))
-    magnitude = np.hypot(signal + noise[0], noise[1])  # Rician, as in magnitude MR images
-    scale = 10.0 ** rng.uniform(2.0, 3.3)
-    return np.round(magnitude * scale, 1).astype(np.float32)
-
-
-def _texture(rng: np.random.Generator, shape: tuple[int, ...], strength: float) -> np.ndarray:
-    """A smooth random field of mean 0 and standard deviation `strength`."""
-    field = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5)
-    return strength * (field - field.mean()) / field.std()
-
-
-def _coil_sensitivity(rng: np.random.Generator, positions: np.ndarray) -> np.ndarray:
-    """A smooth factor around 1 (bias field), about 0.75 to 1.3 from one end of the body to the other."""
-    scaled = positions / (BODY_WIDTH / 2.0)
-    slope = rng.uniform(-0.18, 0.18, 3)
-    bend = rng.uniform(-0.10, 0.10, 3)
-    return np.exp(scaled @ slope + scaled**2 @ bend)
-
-
-def _positions(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """RAS position (I, J, K, 3) in mm of every voxel centre."""
-    indices = np.moveaxis(np.indices(shape, dtype=float), 0, -1)
-    return indices @ affine[:3, :3].T + affine[:3, 3]
-
-
-def _translation(offset: Any) -> np.ndarray:
-    matrix = np.eye(4)
-    matrix[:3, 3] = offset
-    return matrix
+        signal = np.where(labels == value, tissue * (1.0 + texture(rng, labels.shape, organ.texture)), signal)
+    return scan(rng, signal, positions)
 
 
 def _names(cases: int) -> list[str]:
