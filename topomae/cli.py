@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from topomae.commands.doctor import doctor
 from topomae.commands.planning import plan
+from topomae.commands.reproduction import reproduce
 from topomae.commands.results import evaluate, report, segment
 from topomae.commands.training import demo, finetune, pretrain
 from topomae.config import EvaluateSettings, FinetuneSettings, PretrainSettings, SegmentSettings
@@ -45,7 +47,9 @@ app.command(**_settings(FinetuneSettings))(finetune)
 app.command(**_settings(SegmentSettings))(segment)
 app.command(**_settings(EvaluateSettings))(evaluate)
 app.command()(report)
+app.command()(reproduce)
 app.command()(demo)
+app.command()(doctor)
 app.command(rich_help_panel="For programs")(worker)
 
 
