@@ -73,6 +73,22 @@ class Augmentation:
         return image.float().contiguous(), label.round().long().contiguous()
 
 
+def hide_modalities(available: np.ndarray, chance: float, random: np.random.Generator) -> np.ndarray:
+    """Which modalities of a sample a network may look at, so that it learns to do without some of them.
+
+    Args:
+        available: (C,) bool, the modalities that there are; at least one.
+        chance: of each of them to be hidden. One always stays.
+        random: decides.
+    Returns:
+        (C,) bool.
+    """
+    kept = available & (random.random(len(available)) >= chance)
+    if not kept.any():
+        kept[random.choice(np.flatnonzero(available))] = True
+    return kept
+
+
 def _spatial(crop_size: Sequence[int], spacing: Sequence[float], strength: float) -> MapTransform:
     return RandAffined(
         _BOTH,

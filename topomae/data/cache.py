@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict
-
+from topomae.data.cache_entries import Entry, entry_in, store_image, store_label
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import load_case
-from topomae.data.geometry import Geometry
+from topomae.data.fingerprint import sha256_of
 from topomae.data.plan import Plan
 from topomae.data.preprocessing import Preprocessed, preprocess
-from topomae.errors import BadDataError
-from topomae.files import atomic_path, write_json_atomic
+from topomae.errors import BadDataError, RunError
 
 # Part of every key: raise it when preprocessing changes what it makes of the same input.
 FORMAT = 2
+_MOST_REMEMBERED = 256  # entries in memory; finding one again takes less than a millisecond
 
 
 class PreprocessedCases:
     """A sequence of preprocessed cases, kept in a folder between runs.
 
-    A case is made again when its plan (as far as preprocessing goes) or the size or time of one of its
-    files has changed. Making it is atomic: a run killed half-way leaves nothing that is later taken for
-    whole. Instances may be sent to other processes.
+    A case is made again when its plan (as far as preprocessing goes) or one of its files has changed: its
+    content where that is known, else its size or time. Making it is atomic: a run killed half-way leaves
+    nothing that is later taken for whole. Once a case is made, its files are not touched any more. Instances may
+    be sent to other processes, and what one process makes the others find.
 
     Args:
-        folder: where the arrays go; made if needed.
-        dataset: the data set.
+        folder: where the arrays go if the data set has no cache of its own; made if needed.
+        dataset: the data set. With its `cache` it is known what the files hold: a file that has vanished is then no
+            obstacle if its case has been made, and one that has changed is refused. A shared cache keeps what
+            other runs made of a case.
         cases: which of its cases, by `Case` or by name, in the order wanted.
         plan: how to preprocess.
         with_label: also keep the labels; each case then needs one. Without, no label file is opened.
@@ -43,12 +47,16 @@ class PreprocessedCases:
     def __init__(
         self, folder: str | Path, dataset: Dataset, cases: Sequence[Case | str], plan: Plan, with_label: bool
     ):
-        self.folder = Path(folder)
+        cache = dataset.cache
+        self.folder = Path(folder if cache is None else cache.folder)
+        self.shared = cache is not None and cache.shared
+        self.contents: Mapping[str, Mapping[str, Any]] | None = cache and cache.fingerprint["cases"]
         self.dataset = dataset
         self.cases = tuple(dataset.case(c) if isinstance(c, str) else c for c in cases)
         self.plan = plan
         self.with_label = with_label
-        self._ready: dict[str, _Entry] = {}
+        self._keys: dict[str, tuple[str, str | None]] = {}
+        self._recent: OrderedDict[str, Entry] = OrderedDict()
         for case in self.cases if with_label else ():
             if case.label is None:
                 raise BadDataError("has no label", hint="Leave it out, or add its label map.", case=case.name)
@@ -66,9 +74,34 @@ class PreprocessedCases:
             BadDataError: it cannot be read or preprocessed.
         """
         case = self.cases[index]
-        entry = self._ready.get(case.name) or self._find(case) or self._make(case)
-        self._ready[case.name] = entry
-        return entry.open(self.with_label)
+        with suppress(OSError, ValueError):  # somebody removed or damaged it: then it is made again
+            if entry := self._recent.get(case.name) or self._find(case):
+                return self._remembered(case, entry).open(self.with_label)
+        return self._remembered(case, self._make(case)).open(self.with_label)
+
+    def bytes_needed(self, index: int) -> float:
+        """About how much disk space the case at that place takes; 0 if nothing is known of it."""
+        cubic_mm = self.dataset.cache.cubic_mm.get(self.cases[index].name, 0.0) if self.dataset.cache else 0.0
+        voxels = cubic_mm / math.prod(self.plan.spacing)
+        return voxels * (4 * self.plan.channels + (1 if self.with_label else 0))
+
+    def missing(self) -> list[int]:
+        """Places in `cases` of those that are yet to be made.
+
+        Raises:
+            BadDataError: a file cannot be read.
+        """
+        return [place for place, case in enumerate(self.cases) if self._find(case) is None]
+
+    def make(self, index: int) -> None:
+        """Make the case at that place in `cases`, unless another process has done so.
+
+        Raises:
+            BadDataError: it cannot be read or preprocessed.
+        """
+        case = self.cases[index]
+        if self._find(case) is None:
+            self._make(case)
 
     def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Make every case that is not there yet.
@@ -80,124 +113,103 @@ class PreprocessedCases:
         """
         report = progress or (lambda done, of: None)
         report(0, len(self))
-        for done, case in enumerate(self.cases, start=1):
-            if case.name not in self._ready:
-                self._ready[case.name] = self._find(case) or self._make(case)
+        for done in range(1, len(self) + 1):
+            self.make(done - 1)
             report(done, len(self))
 
-    def _find(self, case: Case) -> _Entry | None:
-        """The entry on disk, if it is whole and still true."""
-        try:
-            index = _Index.model_validate_json(self._index_file(case).read_text(encoding="utf-8"))
-            entry = _Entry(self.folder, index, Geometry.from_dict(index.geometry))
-            if index.image_key != self._image_key(case):
-                return None
-            if self.with_label and index.label_key != self._label_key(case):
-                return None
-            entry.open(self.with_label)  # a truncated array cannot be mapped
-        except (OSError, ValueError):  # not there, or damaged: then it is made again
-            return None
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_recent": OrderedDict()}
+
+    def _remembered(self, case: Case, entry: Entry) -> Entry:
+        self._recent[case.name] = entry
+        self._recent.move_to_end(case.name)
+        if len(self._recent) > _MOST_REMEMBERED:
+            self._recent.popitem(last=False)
         return entry
 
-    def _make(self, case: Case) -> _Entry:
-        image_key = self._image_key(case)  # before reading: a file replaced meanwhile is then noticed
-        label_key = self._label_key(case) if self.with_label else None
+    def _find(self, case: Case) -> Entry | None:
+        """The entry on disk, if it is whole and still true."""
+        return entry_in(self._home(case), *self._keys_of(case))
+
+    def _make(self, case: Case) -> Entry:
+        self._keys.pop(case.name, None)  # what is read now counts, and is judged before it is read
+        image_key, label_key = self._keys_of(case)
+        self._refuse_changed(case)
         image, label = load_case(self.dataset, case, with_label=self.with_label)
         try:
             made = preprocess(image, label, self.plan)
         except BadDataError as error:
-            where = error.path or case.images[0]
+            where = error.path or next(path for path in case.images if path is not None)
             raise BadDataError(error.message, hint=error.hint, case=case.name, path=where) from None
-        stem = f"{_file_stem(case.name)}-{image_key[:8]}"
-        arrays = {"image": f"{stem}.image.npy"}
-        _save_array(self.folder / arrays["image"], made.image)
-        if label_key is not None:
-            arrays |= {part: f"{stem}-{label_key[:8]}.{part}.npy" for part in ("label", "foreground")}
-            _save_array(self.folder / arrays["label"], made.label)
-            _save_array(self.folder / arrays["foreground"], _as_table(made.foreground))
-        index = _Index(
-            case=case.name,
-            image_key=image_key,
-            label_key=label_key,
-            arrays=arrays,
-            geometry=made.geometry.to_dict(),
-        )
-        write_json_atomic(self._index_file(case), index.model_dump(mode="json"))  # last: it makes the rest count
-        self._remove_outdated(case, keep=set(arrays.values()))
-        return _Entry(self.folder, index, made.geometry)
+        home = self._home(case)
+        try:
+            kept = store_image(home, case.name, image_key, made)
+            if label_key is not None:
+                kept |= store_label(home, case.name, label_key, made)
+        except RunError:  # Windows: another process made it at the same moment and has it open
+            entry = entry_in(home, image_key, label_key)
+            if entry is None:
+                raise
+            return entry
+        if not self.shared:
+            self._remove_outdated(home, keep=kept)
+        entry = entry_in(home, image_key, label_key)
+        if entry is None:
+            raise RunError("what was written there cannot be read back", hint="Check the disk.", path=home)
+        return entry
 
-    def _index_file(self, case: Case) -> Path:
-        return self.folder / f"{_file_stem(case.name)}.json"
+    def _refuse_changed(self, case: Case) -> None:
+        """Refuse files that no longer hold what they held when the run began."""
+        if self.contents is None:
+            return
+        wanted = self.contents[case.name]
+        pairs = [*zip(case.images, wanted["images"], strict=True)]
+        pairs += [(case.label, wanted["label"])] if self.with_label else []
+        for path, digest in pairs:
+            with suppress(OSError):  # not there: reading it says so in words
+                if path is not None and sha256_of(path) != digest:
+                    raise changed(case, path)
 
-    def _remove_outdated(self, case: Case, keep: set[str]) -> None:
-        for path in self.folder.glob(f"{_file_stem(case.name)}-*.npy"):
+    def _home(self, case: Case) -> Path:
+        return self.folder / _file_stem(case.name)
+
+    def _remove_outdated(self, home: Path, keep: set[str]) -> None:
+        for path in home.iterdir():
             if path.name not in keep:
                 with suppress(OSError):  # Windows keeps files that another process has mapped
                     path.unlink()
 
-    def _image_key(self, case: Case) -> str:
-        plan = self.plan.model_dump(mode="json", include={"modalities", "spacing", "normalization"})
-        return _digest([FORMAT, plan, [_stamp(path, case) for path in case.images]])
-
-    def _label_key(self, case: Case) -> str:
-        return _digest([self._image_key(case), list(self.plan.labels), _stamp(case.label, case)])
-
-
-class _Index(BaseModel):
-    """The JSON beside the arrays of one case."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    case: str
-    image_key: str
-    label_key: str | None
-    arrays: dict[str, str]
-    geometry: dict
+    def _keys_of(self, case: Case) -> tuple[str, str | None]:
+        """Keys of the image's and the label's arrays; found out once, so that the files may go afterwards."""
+        if case.name not in self._keys:
+            if self.contents is None:
+                images = [None if path is None else _stamp(path, case) for path in case.images]
+                label = _stamp(case.label, case) if self.with_label else None
+            else:
+                images, label = self.contents[case.name]["images"], self.contents[case.name]["label"]
+            plan = self.plan.model_dump(mode="json", include={"modalities", "spacing", "normalization"})
+            image_key = _digest([FORMAT, plan, images])
+            label_key = _digest([image_key, list(self.plan.labels), label]) if self.with_label else None
+            self._keys[case.name] = image_key, label_key
+        return self._keys[case.name]
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One case on disk."""
-
-    folder: Path
-    index: _Index
-    geometry: Geometry
-
-    def open(self, with_label: bool) -> Preprocessed:
-        label = self._array("label") if with_label else None
-        return Preprocessed(
-            image=self._array("image"),
-            label=label,
-            affine=self.geometry.preprocessed_affine,
-            geometry=self.geometry,
-            foreground=_from_table(self._array("foreground")) if with_label else {},
-        )
-
-    def _array(self, part: str) -> np.ndarray:
-        """Memory-mapped array; ValueError if it is absent from the index, damaged or outside the folder."""
-        name = self.index.arrays.get(part, "")
-        if Path(name).name != name or not name.endswith(".npy"):
-            raise ValueError(f"no array named {name!r}")
-        mode = None if part == "foreground" else "r"  # an empty table cannot be mapped
-        array = np.load(self.folder / name, mmap_mode=mode, allow_pickle=False)
-        if part != "foreground" and array.shape[-3:] != self.geometry.preprocessed_shape:
-            raise ValueError(f"{name} has shape {array.shape}")
-        return array
+def remove_old_leftovers(folder: Path, *, seconds: float) -> None:
+    """Remove what killed writers left behind in a folder of preprocessed cases, if it is that old."""
+    for path in folder.glob("*/.tmp-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
-
-
-def _as_table(foreground: dict[int, np.ndarray]) -> np.ndarray:
-    """(N, 4) int32 rows of class index, i, j, k."""
-    rows = [np.insert(where, 0, c, axis=1) for c, where in foreground.items()]
-    return np.concatenate(rows).astype(np.int32) if rows else np.empty((0, 4), np.int32)
-
-
-def _from_table(table: np.ndarray) -> dict[int, np.ndarray]:
-    return {int(c): np.array(table[table[:, 0] == c, 1:]) for c in np.unique(table[:, 0])}
+def changed(case: Case, path: Path) -> BadDataError:
+    """The error for a file that holds something else than when the run began."""
+    return BadDataError(
+        "the file has changed since the run began",
+        hint="Put the old file back to go on, or start in another folder.",
+        case=case.name,
+        path=path,
+    )
 
 
 def _file_stem(name: str) -> str:

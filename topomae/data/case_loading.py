@@ -21,7 +21,7 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool) -> tuple[Volume
 
     Returns:
         (image, label): image float32 (C, I, J, K), one channel per modality, on the grid of the first
-        file; label (1, I, J, K) unsigned on the same grid, or None.
+        file, zero and not `available` where the case lacks it; label (1, I, J, K) unsigned on the same grid, or None.
 
     Raises:
         BadDataError: a file cannot be used, grids differ, channels are not as many as modalities,
@@ -33,14 +33,14 @@ def load_case(dataset: Dataset, case: Case, *, with_label: bool) -> tuple[Volume
 
 def load_case_image(dataset: Dataset, case: Case, problems: list[str] | None = None) -> Volume:
     """Read a case's modalities; see `load_case`. `problems` receives what was repaired or looks odd."""
-    first = read_image(case.images[0], case=case.name, problems=problems)
+    first = read_image(case.files[0], case=case.name, problems=problems)
     volumes = [first]
-    for path in case.images[1:]:
+    for path in case.files[1:]:
         volume = read_image(path, case=case.name, problems=problems)
         placed = onto_grid(volume, first)
         if placed is None:
             raise BadDataError(
-                f"its modalities lie on different grids: {case.images[0].name} has {describe_grid(first)}, "
+                f"its modalities lie on different grids: {case.files[0].name} has {describe_grid(first)}, "
                 f"{path.name} has {describe_grid(volume)}",
                 hint="Register and resample the modalities onto one grid.",
                 case=case.name,
@@ -48,18 +48,31 @@ def load_case_image(dataset: Dataset, case: Case, problems: list[str] | None = N
             )
         volumes.append(placed)
     per_file = [volume.array.shape[0] for volume in volumes]
-    wanted = len(dataset.modalities)
+    wanted = len(dataset.modalities) - len(case.missing)
     if sum(per_file) != wanted or (len(volumes) > 1 and max(per_file) > 1):
         held = " and ".join(str(n) for n in per_file)
         raise BadDataError(
             f"the image holds {held} channel{'s' if sum(per_file) > 1 else ''} where the data set has "
-            f"{wanted} ({', '.join(dataset.modalities)})",
+            f"{wanted} ({', '.join(_modalities_of(case, dataset))})",
             hint="Correct the list of modalities in dataset.json, or the file.",
             case=case.name,
-            path=case.images[0],
+            path=case.files[0],
         )
     array = first.array if len(volumes) == 1 else np.concatenate([volume.array for volume in volumes])
-    return Volume(array, first.affine, first.path)
+    image = Volume(array, first.affine, first.path)
+    return _with_room(image, case, dataset) if case.missing else image
+
+
+def _modalities_of(case: Case, dataset: Dataset) -> list[str]:
+    return [name for place, name in enumerate(dataset.modalities) if place not in case.missing]
+
+
+def _with_room(image: Volume, case: Case, dataset: Dataset) -> Volume:
+    """The image with a channel of zeros, which is not `available`, for each modality that the case lacks."""
+    available = tuple(place not in case.missing for place in range(len(dataset.modalities)))
+    array = np.zeros((len(available), *image.shape), image.array.dtype)
+    array[np.array(available)] = image.array
+    return Volume(array, image.affine, image.path, available)
 
 
 def load_case_label(dataset: Dataset, case: Case, image: Volume, problems: list[str] | None = None) -> Volume:
@@ -69,7 +82,7 @@ def load_case_label(dataset: Dataset, case: Case, image: Volume, problems: list[
             "no label map, which supervised training and evaluation need",
             hint="Add one of the same name, or use the case for pre-training only.",
             case=case.name,
-            path=case.images[0],
+            path=case.files[0],
         )
     label = read_labels(case.label, case=case.name, problems=problems)
     placed = onto_grid(label, image)

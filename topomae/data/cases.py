@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 HOUNSFIELD = {"CT", "CTA", "CECT", "NCCT"}
 
@@ -19,15 +21,26 @@ class Case:
 
     Attributes:
         name: unique in the data set; used in messages, file names and reports.
-        images: one file per modality in the data set's modality order, or a single 4-D file.
+        images: one file per modality in the data set's modality order, None where the case lacks it; or a single
+            4-D file.
         label: label map on the same grid (up to axis order and direction), or None.
         subject: id of the person scanned. Splits never part the scans of one subject.
     """
 
     name: str
-    images: tuple[Path, ...]
+    images: tuple[Path | None, ...]
     label: Path | None = None
     subject: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The image files that there are; at least one."""
+        return tuple(path for path in self.images if path is not None)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Places, in the data set's modality order, of the modalities that the case lacks."""
+        return tuple(place for place, path in enumerate(self.images) if path is None)
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,23 @@ class Split:
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CaseCache:
+    """What is known of the files of a data set, and where the volumes prepared from them are kept.
+
+    Attributes:
+        folder: of the prepared volumes.
+        shared: whether other runs use it as well.
+        fingerprint: what the files hold, from `content_fingerprint`.
+        cubic_mm: volume of each case without its constant border.
+    """
+
+    folder: Path
+    shared: bool
+    fingerprint: dict[str, Any]
+    cubic_mm: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -50,6 +80,7 @@ class Dataset:
         modalities: name of each image channel, e.g. ("FLAIR", "T1c"); ("CT",) marks Hounsfield units.
         labels: label value to name, without background (0), ascending by value.
         fixed_split: the split that lies beside the data (`splits.json`), if any.
+        cache: what is known of the files of the cases that a run uses, once it has checked them.
     """
 
     name: str
@@ -58,10 +89,15 @@ class Dataset:
     modalities: tuple[str, ...]
     labels: dict[int, str]
     fixed_split: Split | None = None
+    cache: CaseCache | None = None
 
     def case(self, name: str) -> Case:
         """Return the case of that name; KeyError if there is none."""
-        return next(case for case in self.cases if case.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Case]:
+        return {case.name: case for case in self.cases}
 
     @property
     def labelled(self) -> tuple[Case, ...]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from topomae.data.case_loading import count_labels, load_case_image, load_case_label
+from topomae.data.case_report import CaseReport, Intensities
 from topomae.data.cases import Case, Dataset, in_hounsfield_units
 from topomae.data.grids import ras_axes
 from topomae.data.normalization import border_value
+from topomae.data.recalling import keep_report, recalled
+from topomae.data.remembered import Remembered
 from topomae.data.volume import Volume
 from topomae.errors import BadDataError, TopoMAEError
 
@@ -23,52 +26,6 @@ _AIR_HU = -900.0  # lung is denser
 _CASES_FOR_OUTLIERS = 4
 
 
-@dataclass(frozen=True)
-class Intensities:
-    """Distribution of one modality's values in the file's units, over voxels that are no constant border.
-
-    p0_5, p50 and p99_5 are percentiles.
-    """
-
-    p0_5: float
-    p50: float
-    p99_5: float
-    mean: float
-    sd: float
-    minimum: float
-    maximum: float
-
-
-@dataclass(frozen=True)
-class CaseReport:
-    """What reading a case found.
-
-    Attributes:
-        case: the case.
-        errors: why it cannot be used; empty if it can.
-        warnings: what the user should know although it can be used.
-        shape: voxels along left-right, posterior-anterior, inferior-superior; None if unread.
-        spacing: mm in the same order; None if unread.
-        foreground_shape: the same order, of the box around voxels that are no constant border.
-        intensities: one per modality, of CT without air; empty if unread.
-        label_voxels: label value to number of voxels, without 0; empty if labels were not needed.
-    """
-
-    case: Case
-    errors: tuple[TopoMAEError, ...] = ()
-    warnings: tuple[str, ...] = ()
-    shape: tuple[int, int, int] | None = None
-    spacing: tuple[float, float, float] | None = None
-    foreground_shape: tuple[int, int, int] | None = None
-    intensities: tuple[Intensities, ...] = ()
-    label_voxels: dict[int, int] | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the case can be used."""
-        return not self.errors
-
-
 def check_dataset(
     dataset: Dataset,
     cases: Iterable[Case],
@@ -76,6 +33,7 @@ def check_dataset(
     labels_needed: bool,
     labels_checked: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    remembered: Remembered | None = None,
 ) -> list[CaseReport]:
     """Read every file of the given cases once; nothing is raised for bad files, they are reported.
 
@@ -84,46 +42,78 @@ def check_dataset(
         cases: the cases to read.
         labels_needed: read label maps too, and report a missing one as an error.
         labels_checked: read the label maps that are there. Without either no label file is opened.
-        progress: called with (cases done, cases in all) after each case.
+        progress: called with (cases done, cases in all) before the first case and after each.
+        remembered: what earlier readings found. Files that have not changed since are not read again, nor
+            counted in the progress. What is found is kept there, save for bad cases: their files are read anew
+            each time, since what was wrong may have been solved without a trace in them (permissions, memory).
 
     Returns:
         One report per case, in the order given.
     """
+    return with_outliers(
+        check_each(
+            dataset,
+            cases,
+            labels_needed=labels_needed,
+            labels_checked=labels_checked,
+            progress=progress,
+            remembered=remembered,
+        )
+    )
+
+
+def check_each(
+    dataset: Dataset,
+    cases: Iterable[Case],
+    *,
+    labels_needed: bool,
+    labels_checked: bool,
+    progress: Callable[[int, int], None] | None,
+    remembered: Remembered | None,
+) -> list[CaseReport]:
+    """`check_dataset` without the comparison of the cases with one another, `with_outliers`."""
     cases = list(cases)
-    reports: list[CaseReport] = []
+
+    def wanted(case: Case) -> bool:
+        return labels_needed or (labels_checked and case.label is not None)
+
+    def recall(case: Case) -> CaseReport | None:
+        return recalled(remembered, dataset, case, with_label=wanted(case), read=False)
 
     def check(case: Case) -> CaseReport:
-        return check_case(dataset, case, labels_needed=labels_needed or (labels_checked and case.label is not None))
+        return check_case(dataset, case, labels_needed=wanted(case), remembered=remembered)
 
     pool = ThreadPoolExecutor(max(1, min(_MAX_THREADS, os.cpu_count() or 1)))
     try:
-        for report in pool.map(check, cases):
-            reports.append(report)
+        reports = list(pool.map(recall, cases)) if remembered is not None else [None] * len(cases)
+        unknown = [place for place, report in enumerate(reports) if report is None]
+        if unknown and progress is not None:
+            progress(0, len(unknown))
+        for done, report in enumerate(pool.map(check, (cases[place] for place in unknown)), start=1):
+            reports[unknown[done - 1]] = report
             if progress is not None:
-                progress(len(reports), len(cases))
+                progress(done, len(unknown))
     finally:
         pool.shutdown(cancel_futures=True)
-    return _with_outliers(reports)
+    return reports
 
 
-def check_case(dataset: Dataset, case: Case, *, labels_needed: bool) -> CaseReport:
+def check_case(
+    dataset: Dataset, case: Case, *, labels_needed: bool, remembered: Remembered | None = None
+) -> CaseReport:
     """Read one case's files and report; see `check_dataset`."""
-    problems: list[str] = []
-    errors: list[TopoMAEError] = []
-    report = CaseReport(case)
-    image = None
-    try:
-        image = load_case_image(dataset, case, problems)
-        report = replace(report, **_describe(image, dataset.modalities))
-        problems += _constant_channels(dataset, case, report.intensities)
-    except TopoMAEError as error:
-        errors.append(error)
+    if remembered is None:
+        report, image = _check_image(dataset, case)
+        return _check_label(dataset, report, image) if labels_needed else report
+    known = recalled(remembered, dataset, case, with_label=labels_needed)
+    if known is not None:
+        return known
+    report, image = _check_image(dataset, case)
+    keep_report(remembered, dataset, report, with_label=False)
     if labels_needed:
-        try:
-            report = replace(report, label_voxels=_read_label(dataset, case, image, problems))
-        except TopoMAEError as error:
-            errors.append(error)
-    return replace(report, errors=tuple(errors), warnings=tuple(dict.fromkeys(problems)))
+        report = _check_label(dataset, report, image)
+        keep_report(remembered, dataset, report, with_label=True)
+    return report
 
 
 def require_ok(reports: Sequence[CaseReport]) -> None:
@@ -147,6 +137,33 @@ def require_ok(reports: Sequence[CaseReport]) -> None:
     )
 
 
+def _check_image(dataset: Dataset, case: Case) -> tuple[CaseReport, Volume | None]:
+    """Read the image; None in its place if it cannot be used."""
+    problems: list[str] = []
+    report = CaseReport(case)
+    try:
+        image = load_case_image(dataset, case, problems)
+        report = replace(report, **_describe(image, dataset.modalities))
+        problems += _constant_channels(dataset, case, report.intensities)
+    except TopoMAEError as error:
+        return replace(report, errors=(error,), warnings=_once(problems)), None
+    return replace(report, warnings=_once(problems)), image
+
+
+def _check_label(dataset: Dataset, report: CaseReport, image: Volume | None) -> CaseReport:
+    """Read the label map as well."""
+    problems = list(report.warnings)
+    try:
+        report = replace(report, label_voxels=_read_label(dataset, report.case, image, problems))
+    except TopoMAEError as error:
+        report = replace(report, errors=(*report.errors, error))
+    return replace(report, warnings=_once(problems))
+
+
+def _once(problems: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(problems))
+
+
 def _read_label(dataset: Dataset, case: Case, image: Volume | None, problems: list[str]) -> dict[int, int] | None:
     if image is None and case.label is not None:
         return None  # the image's error comes first; without its grid the label cannot be judged
@@ -158,18 +175,22 @@ def _read_label(dataset: Dataset, case: Case, image: Volume | None, problems: li
 
 def _describe(image: Volume, modalities: Sequence[str]) -> dict:
     axes = ras_axes(image.affine)
-    inside = [_not_border(channel) for channel in image.array]
+    available = image.available or (True,) * len(image.array)
+    nothing = np.zeros(image.shape, bool)
+    inside = [
+        _not_border(channel) if there else nothing for channel, there in zip(image.array, available, strict=True)
+    ]
     box = _box_shape(np.logical_or.reduce(inside) if len(inside) > 1 else inside[0])
     tissue = [
         _without_air(channel, mask) if in_hounsfield_units(name) else mask
         for channel, mask, name in zip(image.array, inside, modalities, strict=True)
     ]
-    pairs = zip(image.array, tissue, strict=True)
+    found = zip(image.array, tissue, available, strict=True)
     return {
         "shape": tuple(image.shape[a] for a in axes),
         "spacing": tuple(image.spacing[a] for a in axes),
         "foreground_shape": tuple(box[a] for a in axes),
-        "intensities": tuple(_intensities(channel, mask) for channel, mask in pairs),
+        "intensities": tuple(_intensities(channel, mask) if there else None for channel, mask, there in found),
     }
 
 
@@ -206,20 +227,21 @@ def _intensities(channel: np.ndarray, mask: np.ndarray) -> Intensities:
     )
 
 
-def _constant_channels(dataset: Dataset, case: Case, intensities: Sequence[Intensities]) -> list[str]:
-    """Name constant modalities; a case where all are constant is refused."""
-    constant = [name for name, one in zip(dataset.modalities, intensities, strict=True) if one.minimum == one.maximum]
-    if len(constant) == len(intensities):
+def _constant_channels(dataset: Dataset, case: Case, intensities: Sequence[Intensities | None]) -> list[str]:
+    """Name constant modalities; a case where all that it has are constant is refused."""
+    there = [(name, one) for name, one in zip(dataset.modalities, intensities, strict=True) if one is not None]
+    constant = [name for name, one in there if one.minimum == one.maximum]
+    if len(constant) == len(there):
         raise BadDataError(
-            f"every voxel of the image has the same value ({intensities[0].minimum:g})",
+            f"every voxel of the image has the same value ({there[0][1].minimum:g})",
             hint="Export the volume again, or take the case out.",
             case=case.name,
-            path=case.images[0],
+            path=case.files[0],
         )
     return [f"the modality {name} is constant: nothing can be learned from it" for name in constant]
 
 
-def _with_outliers(reports: list[CaseReport]) -> list[CaseReport]:
+def with_outliers(reports: list[CaseReport]) -> list[CaseReport]:
     """Add a warning to cases whose spacing or extent is far from the others': another organ or modality?"""
     read = [report for report in reports if report.shape is not None]
     if len(read) < _CASES_FOR_OUTLIERS:

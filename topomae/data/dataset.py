@@ -123,10 +123,10 @@ def _check_names(cases: list[Case]) -> None:
             raise BadDataError(
                 f"its name collides with that of case {seen[key].name}"
                 if seen[key].name != case.name
-                else f"two cases have the same name ({seen[key].images[0].name} and {case.images[0].name})",
+                else f"two cases have the same name ({seen[key].files[0].name} and {case.files[0].name})",
                 hint="Rename one of them: names must differ by more than upper and lower case.",
                 case=case.name,
-                path=case.images[0],
+                path=case.files[0],
             )
         seen[key] = case
 
@@ -135,7 +135,7 @@ def _modalities(description: DatasetJson, cases: list[Case], given: Sequence[str
     """Return the name of each channel: given, else described, else "image" (numbered if several)."""
     count = len(description.modality) or max(len(case.images) for case in cases)
     if count == 1 and not description.modality:
-        count = _channels_of(cases[0].images[0])
+        count = _channels_of(cases[0].files[0])
     if given is not None and len(given) != count:
         raise BadSettingError(
             f"{len(given)} modalities are given ({', '.join(given)}) but the images have {count} channels",

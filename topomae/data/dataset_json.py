@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -18,10 +19,13 @@ _HINT = "See the Medical Segmentation Decathlon or nnU-Net for the format."
 
 
 class Entry(BaseModel):
-    """One case: image files in modality order (or one file), and its label map if there is one."""
+    """One case: image files in modality order (or one file), and its label map if there is one.
+
+    null in the list of images stands for a modality that the case lacks.
+    """
 
     model_config = ConfigDict(extra="ignore", strict=True)
-    image: list[str] = Field(min_length=1)
+    image: list[str | None] = Field(min_length=1)
     label: str | None = None
 
     @model_validator(mode="before")
@@ -36,6 +40,8 @@ class Entry(BaseModel):
                 raise ValueError('no "image" given')
             if isinstance(value["image"], str):
                 value["image"] = [value["image"]]
+            if isinstance(value["image"], list) and value["image"] and all(one is None for one in value["image"]):
+                raise ValueError("every image is null")
         return value
 
 
@@ -166,13 +172,13 @@ def listed_cases(description: DatasetJson, path: Path) -> list[Case]:
 
 def _case(entry: Entry, path: Path) -> Case:
     """Build a case named after its image, without nnU-Net's channel number where it has one."""
-    stem = stem_of(entry.image[0].replace("\\", "/"))
+    stem = stem_of(next(one for one in entry.image if one is not None).replace("\\", "/"))
     base, channel = split_channel(stem)
     label_stem = stem_of(entry.label.replace("\\", "/")) if entry.label else None
     numbered = channel is not None and (len(entry.image) > 1 or label_stem == base)
     name = base if numbered else stem
-    images = tuple(path_within(image, path.parent, case=name) for image in entry.image)
-    if len(images) == 1 and not images[0].exists():
+    images = tuple(None if image is None else path_within(image, path.parent, case=name) for image in entry.image)
+    if len(images) == 1 and not os.path.exists(images[0]):
         images = _numbered_files(images[0]) or images
     label = path_within(entry.label, path.parent, case=name) if entry.label else None
     return Case(name, images, label)
@@ -183,7 +189,7 @@ def _numbered_files(path: Path) -> tuple[Path, ...]:
     suffix = image_suffix(path) or ""
     stem = path.name[: len(path.name) - len(suffix)]
     files: list[Path] = []
-    while (file := path.with_name(f"{stem}_{len(files):04d}{suffix}")).exists():
+    while os.path.exists(file := path.with_name(f"{stem}_{len(files):04d}{suffix}")):
         files.append(file)
     return tuple(files)
 
@@ -193,11 +199,11 @@ def _check_files(case: Case, description: DatasetJson, path: Path) -> None:
     if count and len(case.images) not in (1, count):
         raise BadDataError(
             f"{len(case.images)} image files are listed but the data set has {count} modalities",
-            hint="List one file per modality, or a single 4-D file.",
+            hint="List one file per modality (null for one that the case lacks), or a single 4-D file.",
             case=case.name,
             path=path,
         )
-    if len(set(case.images)) < len(case.images):
+    if len(set(case.files)) < len(case.files):
         raise BadDataError(
             "the same image file is listed for two modalities",
             hint="List one file per modality.",
@@ -205,7 +211,7 @@ def _check_files(case: Case, description: DatasetJson, path: Path) -> None:
             path=path,
         )
     for file, kind in [*((image, "image") for image in case.images), (case.label, "label map")]:
-        if file is not None and not file.is_file():
+        if file is not None and not os.path.isfile(file):  # unlike Path's, False for a name too long to exist
             raise BadDataError(
                 f"the {kind} listed in {path.name} does not exist",
                 hint="Restore the file, or take the case out of the list.",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from topomae.data.dicom_elements import series_of
 from topomae.data.nrrd import itk_array, read_with_itk
 from topomae.data.raw_volume import RawVolume, check_affine, not_scalar
 from topomae.errors import BadDataError
@@ -45,8 +46,7 @@ def read_dicom_series(folder: Path) -> RawVolume:
     Raises:
         BadDataError: no series or several, uneven gaps, slices that do not form one grid, colour.
     """
-    names = _one_series(folder)
-    slices = [_read_slice(Path(name)) for name in names]
+    slices = [_read_slice(path) for path in _one_series(folder)]
     _check_same(slices, folder)
     normal = np.cross(*slices[0].orientation)
     slices.sort(key=lambda one: float(one.position @ normal))
@@ -62,7 +62,7 @@ def read_dicom_series(folder: Path) -> RawVolume:
     return RawVolume(itk_array(image, np.float32), affine, notes)
 
 
-def _one_series(folder: Path) -> tuple[str, ...]:
+def _one_series(folder: Path) -> list[Path]:
     """Return the files of the only series in the folder."""
     found = _series_in(folder)
     if not found:
@@ -75,8 +75,8 @@ def _one_series(folder: Path) -> tuple[str, ...]:
             path=folder,
         )
     files = next(iter(found.values()))
-    known = {Path(name).name for name in files}
-    unread = next((p for p in sorted(folder.iterdir()) if p.name not in known and _looks_like_dicom(p)), None)
+    known = set(files)
+    unread = next((p for p in _files(folder) if p not in known and _looks_like_dicom(p)), None)
     if unread is not None:
         raise BadDataError(
             "a DICOM file in the series folder cannot be read",
@@ -86,26 +86,45 @@ def _one_series(folder: Path) -> tuple[str, ...]:
     return files
 
 
-def _series_in(folder: Path) -> dict[str, tuple[str, ...]]:
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # "No Series were found" is told as an error of ours
-    reader = sitk.ImageSeriesReader
-    return {uid: reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))}
+def _series_in(folder: Path) -> dict[str, list[Path]]:
+    """The files of every series in a folder, by the id of the series."""
+    found: dict[str, list[Path]] = {}
+    for path in _files(folder):
+        if series := series_of(path):
+            found.setdefault(series, []).append(path)
+    return found
 
 
 def _no_series(folder: Path) -> BadDataError:
-    below = [p.name for p in sorted(folder.iterdir()) if p.is_dir() and _series_in(p)]
+    below = [p.name for p in sorted(folder.iterdir()) if p.is_dir() and _holds_series(p)]
     if below:
         return BadDataError(
             f"no DICOM slices directly in the folder, but in its sub-folders {', '.join(below[:8])}",
             hint="Give one of the sub-folders.",
             path=folder,
         )
-    damaged = next((p for p in sorted(folder.iterdir()) if _looks_like_dicom(p)), None)
+    damaged = next((p for p in _files(folder) if _looks_like_dicom(p)), None)
     return BadDataError(
         "the folder holds no DICOM series that can be read",
         hint="Give a folder with the slices of one series, or a NIfTI or NRRD file.",
         path=damaged or folder,
     )
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a folder by name, not its sub-folders; a pipe, which would be waited for, is refused."""
+    paths = [path for path in sorted(folder.iterdir()) if not path.is_dir()]
+    odd = next((path for path in paths if path.exists() and not path.is_file()), None)
+    if odd is not None:
+        raise BadDataError("neither a file nor a folder", hint="Move it away from the series.", path=odd)
+    return [path for path in paths if path.is_file()]
+
+
+def _holds_series(folder: Path) -> bool:
+    try:
+        return bool(_series_in(folder))
+    except (BadDataError, OSError):
+        return False
 
 
 def _looks_like_dicom(path: Path) -> bool:
@@ -117,16 +136,17 @@ def _looks_like_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _describe(files: tuple[str, ...]) -> str:
-    header = _open(Path(files[0]))
+def _describe(files: list[Path]) -> str:
+    header = _open(files[0])
     name = _text(header, _DESCRIPTION) or "without description"
     number = f" number {_text(header, _NUMBER)}" if _text(header, _NUMBER) else ""
     size = f"{_text(header, _COLUMNS)}×{_text(header, _ROWS)} pixels"
     modality = _text(header, _MODALITY)
-    return f"'{name}'{number} ({modality}, {size}, {len(files)} files such as {Path(files[0]).name})"
+    return f"'{name}'{number} ({modality}, {size}, {len(files)} files such as {files[0].name})"
 
 
 def _open(path: Path) -> sitk.ImageFileReader:
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what is odd is told as an error of ours
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     try:

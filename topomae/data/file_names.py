@@ -58,6 +58,23 @@ def check_inside(path: Path, folder: Path, *, case: str = "") -> Path:
     return path
 
 
+def check_encodable(path: Path) -> Path:
+    """Return `path` if its name is text: results are named after it, and files list it.
+
+    Raises:
+        BadDataError: the name's bytes are no UTF-8, as of archives made long ago.
+    """
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadDataError(
+            "the file's name is not valid text (its bytes are not UTF-8)",
+            hint="Rename it, with plain letters and digits.",
+            path=path,
+        ) from None
+    return path
+
+
 def path_within(text: str, folder: Path, *, case: str = "") -> Path:
     """Turn a relative path written in a file into a path inside `folder`.
 

@@ -132,7 +132,7 @@ class Geometry:
         """
         try:
             return cls(**content)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, OverflowError) as error:  # OverflowError: an infinite number of voxels
             raise ValueError(f"not a geometry: {error}") from None
 
 

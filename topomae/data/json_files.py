@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +16,7 @@ from topomae.errors import BadDataError
 
 Model = TypeVar("Model", bound=BaseModel)
 _MAX_BYTES = 64 << 20
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -21,10 +26,7 @@ def read_json(path: Path) -> dict[str, Any]:
         BadDataError: unreadable, not JSON (with line and column), not an object, or a key given twice.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadDataError("the file is too large for a data set description", path=path)
-        text = path.read_bytes().decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=lambda pairs: _without_repeats(pairs, path))
+        value = parsed(read_text(path), lambda pairs: _without_repeats(pairs, path))
     except json.JSONDecodeError as error:
         raise _not_json(error, path) from None
     except UnicodeDecodeError:
@@ -35,12 +37,48 @@ def read_json(path: Path) -> dict[str, Any]:
         raise BadDataError(
             f"the file cannot be read ({error.strerror or error})", hint="Check its permissions.", path=path
         ) from None
+    except ValueError as error:
+        raise BadDataError(f"the file cannot be read ({error})", hint="Write it again.", path=path) from None
     if not isinstance(value, dict):
         raise BadDataError(
             f"the file holds a {type(value).__name__}, not an object in braces",
             hint='It should begin with "{".',
             path=path,
         )
+    return value
+
+
+def read_text(path: Path) -> str:
+    """Read a small text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file (a pipe would be waited for), too large for a description, or not UTF-8.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
+    if status.st_size > _MAX_BYTES:
+        raise ValueError(f"it has {status.st_size:,} bytes, too many for a description")
+    return path.read_bytes().decode("utf-8-sig")
+
+
+def parsed(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Parse JSON, refusing lone surrogates, which it can spell but no file name, encoding or terminal takes.
+
+    Args:
+        text: the JSON.
+        pairs_hook: see `json.loads`.
+    Raises:
+        ValueError: not JSON (`json.JSONDecodeError`), a number of too many digits, or a lone surrogate.
+        RecursionError: nested too deeply.
+    """
+    value = json.loads(text, object_pairs_hook=pairs_hook)
+    if _SURROGATE.search(text):  # rare: pairs of them spell letters beyond the first 65536
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("a text holds half of a character, a lone surrogate such as \\ud800") from None
     return value
 
 
@@ -75,7 +113,6 @@ def _not_json(error: json.JSONDecodeError, path: Path) -> BadDataError:
 def _without_repeats(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
+        repeated = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise BadDataError(f'the key "{repeated}" stands twice in one object', hint="Remove one of them.", path=path)
     return value

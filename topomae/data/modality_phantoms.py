@@ -25,7 +25,7 @@ MODALITIES = ("T1c", "T2", "FLAIR")
 LABELS = {1: "ventricles", 2: "deep nuclei", 3: "lesion"}
 CLASSES = {0: "stable", 1: "active"}
 
-_RADII = np.array((26.0, 31.0, 24.0))  # mm, of the head
+_RADII = np.array((26.0, 28.0, 21.0))  # mm, of the head
 _SIGNAL = {  # of each tissue on T1c, T2 and FLAIR; 1 is the brightest
     "scalp": (0.75, 0.55, 0.50),
     "skull": (0.08, 0.08, 0.08),
@@ -72,7 +72,7 @@ def make_modality_phantoms(
     subjects: int = 100,
     labelled: int = 8,
     seed: int = 0,
-    shape: tuple[int, int, int] = (32, 36, 28),
+    shape: tuple[int, int, int] = (32, 32, 24),
     spacing: tuple[float, float, float] = (1.9, 1.9, 1.9),
 ) -> Path:
     """Write a multi-modal phantom data set in the layout of nnU-Net (one file per modality).

@@ -6,20 +6,22 @@ import gzip
 import logging
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.fileholders import FileHolder
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
 from nibabel.wrapstruct import WrapStructError
 
 from topomae.data.raw_volume import (
     RawVolume,
     check_affine,
     check_bytes,
+    check_end,
     not_scalar,
     refuse_content,
     spatial_shape,
@@ -33,10 +35,16 @@ _HEADER_BYTES = {1: 348, 2: 540}
 _BAD_HEADER = (
     HeaderDataError,
     WrapStructError,
-    ImageFileError,
     ValueError,
     OverflowError,
 )
+_PARTS = (
+    nib.Nifti1Header.get_data_dtype,
+    nib.Nifti1Header.get_data_offset,
+    nib.Nifti1Header.get_slope_inter,
+    nib.Nifti1Header.get_best_affine,
+)
+_PIECE = 1 << 24  # bytes of voxels that are read and scaled at once: nothing beside cache sizes and the result's
 # NIfTI-1 standard, field xyzt_units: metre, millimetre, micrometre; 0 (unknown) is taken as millimetre.
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 
@@ -55,14 +63,34 @@ def read_nifti(path: Path, *, dtype: type | None = None) -> RawVolume:
     Raises:
         BadDataError: not a NIfTI file, damaged, not scalar, or not placed in space.
     """
-    compressed = path.name.lower().endswith(".gz")
+    with _opened(path) as stream:
+        header = _header(stream, path)
+        volume = _read_voxels(stream, header, path, dtype)
+        check_end(stream, volume.array.nbytes, path)
+    return volume
+
+
+def count_nifti_channels(path: Path) -> int:
+    """Return the number of channels that the header declares, without reading voxels.
+
+    Raises:
+        BadDataError: the header cannot be used.
+    """
+    with _opened(path) as stream:
+        return spatial_shape(_shape(_header(stream, path)), path)[3]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The content of the file, decompressed; what is wrong with the compression is told in words."""
+    compressed = _is_compressed(path)
     with open(path, "rb") as file:
         head = file.read(1024)
     if not head or (compressed and not head.startswith(b"\x1f\x8b")):
         raise refuse_content(path, "a NIfTI file", head)
     try:
         with gzip.open(path, "rb") if compressed else open(path, "rb") as stream:
-            return _read_stream(stream, path, dtype, compressed)
+            yield stream
     except EOFError:
         raise BadDataError(
             "the compressed data end too early (truncated file)", hint="Copy or download it again.", path=path
@@ -75,46 +103,68 @@ def read_nifti(path: Path, *, dtype: type | None = None) -> RawVolume:
         ) from None
 
 
-def count_nifti_channels(path: Path) -> int:
-    """Return the number of channels that the header declares, without reading voxels.
-
-    Raises:
-        BadDataError: the header cannot be used.
-    """
-    try:
-        shape = nib.load(path).shape
-    except (*_BAD_HEADER, EOFError, zlib.error) as error:
-        raise BadDataError(
-            f"the NIfTI header cannot be read ({error})", hint="Export the volume again.", path=path
-        ) from None
-    return spatial_shape(shape, path)[3]
+def _is_compressed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
 
 
-def _read_stream(stream: BinaryIO, path: Path, dtype: type | None, compressed: bool) -> RawVolume:
+def _header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
+    """The header at the begin of a stream. What may follow it, extensions of any size, is not looked at."""
     head = stream.read(_HEADER_BYTES[2])
-    reader = {1: nib.Nifti1Image, 2: nib.Nifti2Image}[version := _version(head, path)]
-    stream.seek(0)
+    kind = {1: nib.Nifti1Header, 2: nib.Nifti2Header}[version := _version(head, path)]
     try:
-        _check_spacing(reader.header_class(head[: _HEADER_BYTES[version]], check=False), path)
-        image = reader.from_file_map({"image": FileHolder(fileobj=stream)}, mmap=False)
-        offset = int(image.dataobj.offset)
-        stored, shape = image.get_data_dtype(), tuple(int(n) for n in image.shape)
-        affine, notes = _affine(image)
+        _check_spacing(kind(head[: _HEADER_BYTES[version]], check=False), path)
+        header = kind(head[: _HEADER_BYTES[version]])
+        for part in (_shape, *_PARTS):  # each may find the header impossible
+            part(header)
+        return header
     except _BAD_HEADER as error:
         raise BadDataError(
-            f"the NIfTI header is damaged ({error})", hint="Export the volume again.", path=path
+            f"the NIfTI header is damaged ({_one_line(error)})", hint="Export the volume again.", path=path
         ) from None
-    i, j, k, channels = spatial_shape(shape, path)
+
+
+def _shape(header: nib.Nifti1Header) -> tuple[int, ...]:
+    return tuple(int(n) for n in header.get_data_shape())
+
+
+def _read_voxels(stream: BinaryIO, header: nib.Nifti1Header, path: Path, dtype: type | None) -> RawVolume:
+    """The voxels behind a header, checked before memory is taken for them."""
+    shape, stored = spatial_shape(_shape(header), path), header.get_data_dtype()
     if stored.names is not None or stored.kind not in "iuf":
         found = "colours (RGB)" if stored.names else "complex numbers" if stored.kind == "c" else str(stored)
         raise not_scalar(path, found)
+    affine, notes = _affine(header)
     check_affine(affine, path)
-    check_bytes(path, offset + math.prod(shape) * stored.itemsize, compressed)
-    array = np.asarray(image.dataobj, dtype)
-    while stream.read(1 << 20):  # nibabel stops at the last voxel; the checksum comes after it
-        pass
-    array = np.moveaxis(array.reshape((i, j, k, channels), order="F"), 3, 0)
-    return RawVolume(np.ascontiguousarray(array, dtype), affine, notes)
+    # 0 is "not stated"; before this byte there is only the header.
+    offset = int(header.get_data_offset()) or header.single_vox_offset
+    check_bytes(path, offset + math.prod(shape) * stored.itemsize, _is_compressed(path))
+    stream.seek(offset)
+    return RawVolume(_scaled_voxels(stream, shape, header, path, dtype), affine, notes)
+
+
+def _scaled_voxels(
+    stream: BinaryIO, shape: tuple[int, int, int, int], header: nib.Nifti1Header, path: Path, dtype: type | None
+) -> np.ndarray:
+    """Read (C, I, J, K) voxels piece by piece, so that memory is taken for the result alone."""
+    i, j, k, channels = shape
+    stored = header.get_data_dtype()
+    slope, inter = (np.asarray(1.0 - place if n is None else n) for place, n in enumerate(header.get_slope_inter()))
+    if dtype is not None:  # as nibabel does: the precision asked for, if it holds the numbers
+        slope, inter = (n.astype(dtype) if np.can_cast(n.dtype, dtype) else n for n in (slope, inter))
+    kind = dtype or apply_read_scaling(np.zeros(1, stored), slope, inter).dtype
+    array = np.empty((channels, i, j, k), kind)
+    slices = max(1, _PIECE // (i * j * stored.itemsize))
+    for channel in array:
+        for start in range(0, k, slices):
+            part = channel[:, :, start : start + slices]
+            piece = stream.read(part.size * stored.itemsize)
+            if len(piece) < part.size * stored.itemsize:
+                raise BadDataError(
+                    "the voxels end too early (truncated file)", hint="Copy or download it again.", path=path
+                )
+            values = np.frombuffer(piece, stored).reshape(part.shape, order="F")
+            part[...] = apply_read_scaling(values, slope, inter)
+    return array
 
 
 def _version(head: bytes, path: Path) -> int:
@@ -148,11 +198,14 @@ def _check_spacing(header: nib.Nifti1Header, path: Path) -> None:
         check_affine(np.diag([*np.abs(spacing), 1.0]), path)
 
 
-def _affine(image: nib.Nifti1Image) -> tuple[np.ndarray, list[str]]:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _affine(header: nib.Nifti1Header) -> tuple[np.ndarray, list[str]]:
     """Return the voxel-to-RAS affine in mm, and a note where the header leaves the orientation open."""
-    header = image.header
     scale = _MILLIMETRES.get(int(header["xyzt_units"]) & 0x07, 1.0)
-    affine = np.diag([scale, scale, scale, 1.0]) @ np.asarray(image.affine, np.float64)
+    affine = np.diag([scale, scale, scale, 1.0]) @ np.asarray(header.get_best_affine(), np.float64)
     if int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0:
         return affine, []
     # "Method 1" of the standard leaves the direction open. ITK, and so 3D Slicer, takes the axes as

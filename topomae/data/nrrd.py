@@ -16,6 +16,7 @@ from topomae.data.raw_volume import (
     RawVolume,
     check_affine,
     check_bytes,
+    check_end,
     not_scalar,
     refuse_content,
     spatial_shape,
@@ -77,9 +78,20 @@ def count_nrrd_channels(path: Path) -> int:
     """
     fields, _ = _header(path)
     sizes = _sizes(fields, path)
+    _check_header(path, fields)
     if len(sizes) <= 3:
         return 1
     return math.prod(n for axis, n in enumerate(sizes) if axis not in _space_axes(fields))
+
+
+def detached_data_file(path: Path) -> Path | None:
+    """Return the data file that an .nhdr header names; None if it names none or cannot be used."""
+    try:
+        fields, _ = _header(path)
+        named = fields.get("data file", fields.get("datafile", ""))
+        return _data_file(path, named) if named else None
+    except (OSError, BadDataError):
+        return None
 
 
 def read_with_itk(names: Path | list[str], *, as_float: bool = False) -> sitk.Image:
@@ -151,7 +163,8 @@ def _space_axes(fields: dict[str, str]) -> list[int]:
     if len(axes) != 3:
         kinds = fields.get("kinds", "").lower().split()
         axes = [axis for axis, kind in enumerate(kinds) if kind in ("domain", "space")]
-    return axes if len(axes) == 3 else [0, 1, 2]
+    within = len(axes) == 3 and max(axes) < len(fields["sizes"].split())
+    return axes if within else [0, 1, 2]
 
 
 def _check_header(path: Path, fields: dict[str, str]) -> None:
@@ -168,15 +181,22 @@ def _check_header(path: Path, fields: dict[str, str]) -> None:
 
 def _check_data(path: Path, fields: dict[str, str], data_at: int) -> None:
     """Check that the voxels are all there and, if gzip-compressed, intact."""
-    compressed = fields.get("encoding", "raw").lower() in _GZIP
+    encoding = fields.get("encoding", "raw").lower()
+    compressed = encoding in _GZIP
     data_file = fields.get("data file", fields.get("datafile", ""))
     if data_file:
         path, data_at = _data_file(path, data_file), 0
     needed = math.prod(_sizes(fields, path)) * _BYTES.get(fields.get("type", "").lower(), 1)
-    if fields.get("encoding", "raw").lower() in _GZIP | {"raw"}:
-        check_bytes(path, needed, compressed)
+    check_bytes(path, _fewest_bytes(encoding, needed, math.prod(_sizes(fields, path))), compressed)
     if compressed and not {"line skip", "byte skip"} & fields.keys():
-        _check_gzip(path, data_at)
+        _check_gzip(path, data_at, needed)
+
+
+def _fewest_bytes(encoding: str, binary: int, values: int) -> int:
+    """How many bytes the data have at least, given how many values they are and their bytes as numbers."""
+    if encoding in _GZIP | {"raw"}:
+        return binary
+    return 2 * binary if encoding == "hex" else 2 * values - 1  # two digits per byte; a digit and a space per value
 
 
 def _data_file(header: Path, named: str) -> Path:
@@ -197,14 +217,13 @@ def _data_file(header: Path, named: str) -> Path:
     return data
 
 
-def _check_gzip(path: Path, start: int) -> None:
-    """Read a gzip stream to its end, where the checksum stands."""
+def _check_gzip(path: Path, start: int, voxels: int) -> None:
+    """Read a gzip stream of so many bytes of voxels to its end, where the checksum stands."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
             with gzip.GzipFile(fileobj=file) as stream:
-                while stream.read(1 << 20):
-                    pass
+                check_end(stream, 2 * voxels, path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadDataError(
             f"the compressed data are damaged ({str(error).rstrip('.')})",

@@ -6,14 +6,16 @@ from collections import defaultdict
 from pathlib import Path
 
 from topomae.data.cases import Case
-from topomae.data.file_names import READABLE, check_inside, is_image_file, split_channel, stem_of
+from topomae.data.file_names import READABLE, check_encodable, check_inside, is_image_file, split_channel, stem_of
 from topomae.errors import BadDataError
 
 # Image folder and label folder, in the order they are looked for.
 LAYOUTS = (("imagesTr", "labelsTr"), ("images", "labels"))
 
 
-def found_cases(folder: Path, channels: int | None = None, file_ending: str = "") -> list[Case]:
+def found_cases(
+    folder: Path, channels: int | None = None, file_ending: str = "", *, may_lack: bool = False
+) -> list[Case]:
     """Find cases in imagesTr/ and labelsTr/, in images/ and labels/, or as images in the folder itself.
 
     Image and label belong together if their names without suffix are the same. nnU-Net's channel
@@ -24,6 +26,7 @@ def found_cases(folder: Path, channels: int | None = None, file_ending: str = ""
         folder: the data set.
         channels: number of channels per case, if known (nnU-Net's "channel_names").
         file_ending: only files with this ending count, if given (nnU-Net's "file_ending").
+        may_lack: whether files of some of the known number of channels may be missing from a case; None then.
 
     Raises:
         BadDataError: no images, a label without image, two files for one case, a missing channel.
@@ -35,7 +38,8 @@ def found_cases(folder: Path, channels: int | None = None, file_ending: str = ""
     images = _files(image_folder, folder, file_ending)
     labels = _by_stem(_files(label_folder, folder, file_ending)) if label_folder else {}
     numbered = _are_channels(images, set(labels), channels, nnunet=image_folder.name == "imagesTr")
-    groups = _grouped(images, set(labels), numbered)
+    may_lack = may_lack and channels is not None
+    groups = _grouped(images, set(labels), numbered, may_lack=may_lack)
     for name in labels:
         if name not in groups:
             raise BadDataError(
@@ -50,7 +54,10 @@ def found_cases(folder: Path, channels: int | None = None, file_ending: str = ""
             hint=f"Images are files in {READABLE}; convert DICOM series to one of them first.",
             path=folder,
         )
-    cases = [Case(name, tuple(files), labels.get(name)) for name, files in groups.items()]
+    cases = [
+        Case(name, _in_their_places(name, files, channels if may_lack else None), labels.get(name))
+        for name, files in groups.items()
+    ]
     _check_channels(cases, channels or max(len(case.images) for case in cases))
     return cases
 
@@ -66,11 +73,11 @@ def _files(folder: Path, dataset_folder: Path, file_ending: str) -> list[Path]:
         raise BadDataError(
             f"the folder cannot be read ({error.strerror})", hint="Check its permissions.", path=folder
         ) from None
-    return [
+    found = [path for path in paths if is_image_file(path) and path.name.endswith(file_ending)]
+    for path in found:
         check_inside(path, dataset_folder, case=stem_of(path))
-        for path in paths
-        if is_image_file(path) and path.name.endswith(file_ending)
-    ]
+        check_encodable(path)
+    return found
 
 
 def _by_stem(files: list[Path]) -> dict[str, Path]:
@@ -108,8 +115,8 @@ def _are_channels(images: list[Path], labels: set[str], channels: int | None, *,
     return bases == firsts and all(channel is not None for _, channel in split) and (nnunet or len(bases) > 1)
 
 
-def _grouped(images: list[Path], labels: set[str], numbered: bool) -> dict[str, list[Path]]:
-    """Collect the files of each case; in a numbered group, place n holds channel n."""
+def _grouped(images: list[Path], labels: set[str], numbered: bool, *, may_lack: bool) -> dict[str, dict[int, Path]]:
+    """Collect the files of each case by place; in a numbered group, place n holds channel n."""
     groups: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in images:
         stem = stem_of(path)
@@ -119,7 +126,7 @@ def _grouped(images: list[Path], labels: set[str], numbered: bool) -> dict[str, 
             raise _two_files(name, groups[name][place], path)
         groups[name][place] = path
     for name, files in groups.items():
-        if sorted(files) != list(range(len(files))):
+        if sorted(files) != list(range(len(files))) and not may_lack:
             missing = next(n for n in range(max(files)) if n not in files)
             raise BadDataError(
                 f"the file of channel {missing} ({name}_{missing:04d}) is missing",
@@ -127,17 +134,24 @@ def _grouped(images: list[Path], labels: set[str], numbered: bool) -> dict[str, 
                 case=name,
                 path=files[max(files)].parent,
             )
-    return {name: [files[place] for place in sorted(files)] for name, files in groups.items()}
+    return {name: {place: files[place] for place in sorted(files)} for name, files in groups.items()}
+
+
+def _in_their_places(name: str, files: dict[int, Path], channels: int | None) -> tuple[Path | None, ...]:
+    """The files of a case, with room for missing ones unless `channels` is None or one file may hold them all."""
+    if channels is None or all(stem_of(file) == name for file in files.values()):
+        return tuple(files.values())
+    return tuple(files.get(place) for place in range(max(channels, max(files) + 1)))
 
 
 def _check_channels(cases: list[Case], count: int) -> None:
     """Refuse a case with fewer image files than others (a single file may hold every channel)."""
     for case in cases:
-        single = len(case.images) == 1 and split_channel(stem_of(case.images[0]))[0] != case.name
+        single = len(case.images) == 1 and split_channel(stem_of(case.files[0]))[0] != case.name
         if len(case.images) != count and not single:
             raise BadDataError(
-                f"{len(case.images)} image files where {count} belong to a case",
+                f"{len(case.files)} image files where {count} belong to a case",
                 hint=f"Give each case the files {case.name}_0000 to {case.name}_{count - 1:04d}.",
                 case=case.name,
-                path=case.images[-1],
+                path=case.files[-1],
             )

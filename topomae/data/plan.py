@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from topomae.data.json_files import parsed, read_text
 from topomae.errors import BadSettingError
 from topomae.files import write_text_atomic
 
@@ -133,12 +134,12 @@ class Plan(BaseModel):
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parsed(read_text(path))
         except FileNotFoundError:
             raise BadSettingError("the plan does not exist", hint="Make one: topomae plan.", path=path) from None
         except (OSError, UnicodeDecodeError) as error:
-            raise BadSettingError(f"the plan cannot be read ({error})", path=path) from None
-        except (json.JSONDecodeError, RecursionError) as error:
+            raise BadSettingError(f"the plan cannot be read ({error})", hint=_REMEDY, path=path) from None
+        except (ValueError, RecursionError) as error:  # RecursionError: nested too deeply
             raise BadSettingError(f"the plan is not JSON ({error})", hint=_REMEDY, path=path) from None
         return cls.check(content, path=path)
 

@@ -16,6 +16,7 @@ import numpy as np
 from topomae.data.cases import in_hounsfield_units
 from topomae.data.checks import CaseReport, Intensities
 from topomae.data.plan import Normalization
+from topomae.errors import BadDataError
 
 Size = Literal["small", "base"]
 Device = Literal["cpu", "cuda"]
@@ -52,6 +53,7 @@ class Fingerprint:
     Attributes:
         shapes: (N, 3) voxels of each case without its constant border, RAS order. spacings: (N, 3) mm.
         size: network size. device: where it will be trained. memory_gb: of that device.
+        devices: how many of them share each step.
     """
 
     shapes: np.ndarray
@@ -59,6 +61,7 @@ class Fingerprint:
     size: Size
     device: Device
     memory_gb: float
+    devices: int = 1
 
     def median_shape(self, spacing: Sequence[float]) -> np.ndarray:
         """(3,) median number of voxels per axis once every case has that spacing."""
@@ -92,12 +95,13 @@ def choose_normalization(
     """Hounsfield units are physical and get one window for all; any other scale is measured per volume."""
     chosen = []
     for channel, name in enumerate(modalities):
-        physical = in_hounsfield_units(name)
-        chosen.append(
-            _hounsfield_window([report.intensities[channel] for report in reports])
-            if physical
-            else Normalization(kind="robust")
-        )
+        if not in_hounsfield_units(name):
+            chosen.append(Normalization(kind="robust"))
+            continue
+        found = [one for report in reports if (one := report.intensities[channel]) is not None]
+        if not found:
+            raise BadDataError(f"no case has the modality {name}", hint="Take it out of the list of modalities.")
+        chosen.append(_hounsfield_window(found))
     reasons = {
         "ct": "in Hounsfield units: clipped to the 0.5 to 99.5 percentiles of the cases",
         "robust": "without physical scale: each volume by its own mean and spread",
@@ -218,9 +222,12 @@ def choose_batch(crop: Triple, fingerprint: Fingerprint) -> tuple[int, str]:
     most = MOST_CROPS[fingerprint.size, fingerprint.device]
     fitting = int(fingerprint.memory_voxels // prod(crop))
     memory = f"{fingerprint.memory_gb:g} GB of memory"
+    each, reason = most, f"steady gradients at a bearable time per step; {memory} are enough"
     if fitting < most:
-        return max(1, fitting), f"what {memory} hold"
-    return most, f"steady gradients at a bearable time per step; {memory} are enough"
+        each, reason = max(1, fitting), f"what {memory} hold"
+    if fingerprint.devices > 1:
+        reason = f"{each} for each of {fingerprint.devices} devices: {reason}"
+    return each * fingerprint.devices, reason
 
 
 def choose_mirror_axes(labels: Mapping[int, str]) -> tuple[tuple[int, ...], str]:

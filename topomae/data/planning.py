@@ -25,6 +25,7 @@ def make_plan(
     size: rules.Size = "small",
     memory_gb: float | None = None,
     device: rules.Device = "cpu",
+    devices: int = 1,
     overrides: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan how to train on a data set. The same input always gives the same plan.
@@ -35,6 +36,7 @@ def make_plan(
         size: network size.
         memory_gb: memory of the device in GB; None for a careful guess.
         device: where the training will run.
+        devices: how many of them share each step.
         overrides: plan fields to take as they are; fields that follow from them are planned to fit.
     Raises:
         BadDataError: no case is usable.
@@ -57,6 +59,7 @@ def make_plan(
         spacings=np.array([report.spacing for report in usable], float),
         size=values["size"],
         device=device,
+        devices=devices,
         memory_gb=memory_gb or rules.DEFAULT_MEMORY_GB[device],
     )
 

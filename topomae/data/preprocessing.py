@@ -35,6 +35,7 @@ class Preprocessed:
         geometry: the way back to the input's grid.
         foreground: class index to (N, 3) int32 voxel positions, at most 1000 drawn evenly from each class
             present in the label; crops are centred on them so that small structures are seen often.
+        available: which of the modalities the case has; the others are zero. None where nothing is missing.
     """
 
     image: np.ndarray
@@ -42,6 +43,7 @@ class Preprocessed:
     affine: np.ndarray
     geometry: Geometry
     foreground: dict[int, np.ndarray] = field(default_factory=dict)
+    available: tuple[bool, ...] | None = None
 
 
 def preprocess(image: Volume, label: Volume | None, plan: Plan) -> Preprocessed:
@@ -49,7 +51,8 @@ def preprocess(image: Volume, label: Volume | None, plan: Plan) -> Preprocessed:
 
     Images are interpolated cubically (linearly along thick slices). Each class of a label is interpolated
     linearly and the strongest wins: unlike the nearest neighbour that keeps surfaces where they are, to a
-    fraction of a voxel. Label voxels inside the constant border are dropped with it.
+    fraction of a voxel. Label voxels inside the constant border are dropped with it. A modality that is missing
+    stays zero and has no say in where the border is.
 
     Args:
         image: (C, I, J, K), one channel per modality of the plan.
@@ -63,7 +66,11 @@ def preprocess(image: Volume, label: Volume | None, plan: Plan) -> Preprocessed:
     geometry = plan_geometry(image, plan, borders)
     channels = []
     orders = _spline_orders(geometry, plan)
-    for channel, how, border in zip(image.array, plan.normalization, borders, strict=True):
+    available = image.available or (True,) * plan.channels
+    for channel, how, border, there in zip(image.array, plan.normalization, borders, available, strict=True):
+        if not there:
+            channels.append(np.zeros(geometry.preprocessed_shape, np.float32))
+            continue
         inside = normalize(geometry.cut(geometry.to_ras(channel)), how, border)
         channels.append(resample_image(inside, geometry.preprocessed_shape, orders))
     classes = None if label is None else _resampled_classes(image, label, geometry, plan)
@@ -73,6 +80,7 @@ def preprocess(image: Volume, label: Volume | None, plan: Plan) -> Preprocessed:
         affine=geometry.preprocessed_affine,
         geometry=geometry,
         foreground={} if classes is None else foreground_positions(classes),
+        available=image.available,
     )
 
 

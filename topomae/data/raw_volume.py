@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from topomae.errors import BadDataError
 MAX_VOXELS = 2**33  # 2048³: more is a damaged header, or no volume for this program
 # DEFLATE cannot expand by more than 1032:1 (zlib documentation, "Maximum Compression Factor").
 MAX_GZIP_RATIO = 1032
+_LONGEST_REST = 1 << 24  # bytes behind the voxels that are passed over: padding, not a second volume
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,27 @@ def check_bytes(path: Path, needed: int, compressed: bool) -> None:
             hint="The file is cut short or its header is damaged: copy or export it again.",
             path=path,
         )
+
+
+def check_end(stream: BinaryIO, voxels: int, path: Path) -> None:
+    """Read on behind the voxels to the end of a stream, where the checksum of gzip stands.
+
+    Args:
+        stream: of the decompressed content, behind the last voxel.
+        voxels: bytes of the voxels.
+        path: of the file, for messages.
+    Raises:
+        BadDataError: far more follows than was declared. (A small file can unpack for hours.)
+    """
+    left = max(_LONGEST_REST, voxels)
+    while piece := stream.read(1 << 20):
+        left -= len(piece)
+        if left < 0:
+            raise BadDataError(
+                f"far more data follow than the {voxels:,} bytes of voxels that the header declares",
+                hint="The header is damaged: export the volume again.",
+                path=path,
+            )
 
 
 def not_scalar(path: Path, found: str) -> BadDataError:

@@ -17,11 +17,14 @@ class Volume:
             label maps have C = 1 and the smallest unsigned integer type that holds their values.
         affine: (4, 4) float64, voxel index (i, j, k, 1) to RAS position in mm.
         path: file or folder it was read from.
+        available: which of the channels hold an image; the others, of modalities that are missing, are zero.
+            None where nothing is missing.
     """
 
     array: np.ndarray
     affine: np.ndarray
     path: Path | None = None
+    available: tuple[bool, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

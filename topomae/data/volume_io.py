@@ -31,6 +31,7 @@ __all__ = [
 # Label maps stored through scl_slope come back with rounding of this order; interpolation is far above.
 _WHOLE_NUMBER_TOLERANCE = 1e-3
 _MAX_LABEL = 65535
+_PIECE = 1 << 20  # voxels looked at at once
 
 
 def read_image(path: str | Path, *, case: str = "", problems: list[str] | None = None) -> Volume:
@@ -94,7 +95,8 @@ def count_channels(path: str | Path) -> int:
     """
     path = Path(path)
     with _told_about(path, ""):
-        return count_nrrd_channels(path) if "nrrd" in path.name.lower() else count_nifti_channels(path)
+        nifti = (image_suffix(path) or "").startswith(".nii")
+        return count_nifti_channels(path) if nifti else count_nrrd_channels(path)
 
 
 def _read(path: Path, dtype: type | None) -> RawVolume:
@@ -110,6 +112,8 @@ def _read(path: Path, dtype: type | None) -> RawVolume:
         )
     if not path.exists():
         raise FileNotFoundError
+    if not path.is_file():  # a pipe would be waited for, a device may never end
+        raise BadDataError("not a file with a volume", hint=f"Give {READABLE}.", path=path)
     return read_nifti(path, dtype=dtype) if suffix.startswith(".nii") else read_nrrd(path, dtype=dtype)
 
 
@@ -127,13 +131,13 @@ def finite_voxels(array: np.ndarray, path: Path, problems: list[str]) -> np.ndar
     for channel in array:
         if np.isfinite(channel.sum(dtype=np.float64)):  # cheaper than a mask, and almost always true
             continue
-        finite = np.isfinite(channel)
-        if not finite.any():
+        low, high = _range(channel)
+        if low > high:
             raise BadDataError("no voxel is a finite number", hint="Export the volume again.", path=path)
-        low, high = channel[finite].min(), channel[finite].max()
-        not_numbers += int(np.isnan(channel).sum())
-        infinite += int(np.isinf(channel).sum())
-        np.nan_to_num(channel, copy=False, nan=low, posinf=high, neginf=low)
+        for plane in channel:
+            not_numbers += int(np.isnan(plane).sum())
+            infinite += int(np.isinf(plane).sum())
+            np.nan_to_num(plane, copy=False, nan=low, posinf=high, neginf=low)
     if not_numbers or infinite:
         problems.append(
             f"{path.name}: {not_numbers} NaN and {infinite} infinite voxels were replaced by the smallest "
@@ -151,25 +155,57 @@ def whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         BadDataError: values that are not whole numbers, negative or too large.
     """
-    if array.dtype.kind == "f":
-        rounded = np.rint(array)
-        odd = array[~(np.abs(array - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
-        if odd.size:
-            values = ", ".join(f"{v:g}" for v in np.unique(odd)[:4])
-            raise BadDataError(
-                f"the label map holds values that are not whole numbers ({values}) in {odd.size} voxels",
-                hint="It was interpolated: resample labels by nearest neighbour, or export them again.",
-                path=path,
-            )
-        array = rounded
-    low, high = array.min(), array.max()
+    low, high, odd, count = _label_range(array)
+    if count:
+        values = ", ".join(f"{v:g}" for v in odd)
+        raise BadDataError(
+            f"the label map holds values that are not whole numbers ({values}) in {count} voxels",
+            hint="It was interpolated: resample labels by nearest neighbour, or export them again.",
+            path=path,
+        )
     if low < 0 or high > _MAX_LABEL:
         raise BadDataError(
             f"the label map holds the value {low if low < 0 else high:g}, outside 0 to {_MAX_LABEL}",
             hint="Give label maps with small whole numbers, 0 for background.",
             path=path,
         )
-    return smallest_unsigned(array)
+    if array.dtype.kind != "f":
+        return smallest_unsigned(array)
+    labels = np.empty_like(array, np.min_scalar_type(int(high)))
+    for voxels, part in zip(_pieces(labels), _pieces(array), strict=True):
+        voxels[...] = np.rint(part)
+    return labels
+
+
+def _range(channel: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest finite value; the smallest is larger if there is none."""
+    low, high = np.inf, -np.inf
+    for plane in channel:
+        finite = plane[np.isfinite(plane)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return low, high
+
+
+def _label_range(array: np.ndarray) -> tuple[float, float, np.ndarray, int]:
+    """Smallest and largest value, rounded; the first few values that are no whole numbers, and of how many voxels."""
+    odd, count = np.empty(0), 0
+    if array.dtype.kind != "f":
+        return array.min(), array.max(), odd, count
+    low, high = np.inf, -np.inf
+    for part in _pieces(array):
+        rounded = np.rint(part)
+        with np.errstate(invalid="ignore"):  # infinity less infinity is not a number, and so no whole one
+            strange = part[~(np.abs(part - rounded) <= _WHOLE_NUMBER_TOLERANCE)]
+        odd, count = np.unique(np.concatenate([odd, strange]))[:4], count + strange.size
+        low, high = min(low, rounded.min()), max(high, rounded.max())
+    return low, high, odd, count
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Views of parts of an array, in the order in which they lie in memory, so that no mask is as large as it."""
+    flat = array.ravel(order="K")
+    return (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
 
 
 @contextmanager
