@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from topomae.commands.classification import classify
 from topomae.commands.doctor import doctor
 from topomae.commands.planning import plan
 from topomae.commands.reproduction import reproduce
@@ -45,6 +46,7 @@ app.command()(plan)
 app.command(**_settings(PretrainSettings))(pretrain)
 app.command(**_settings(FinetuneSettings))(finetune)
 app.command(**_settings(SegmentSettings))(segment)
+app.command()(classify)
 app.command(**_settings(EvaluateSettings))(evaluate)
 app.command()(report)
 app.command()(reproduce)

@@ -25,6 +25,13 @@ class DeviceName(str, Enum):
     cuda = "cuda"
 
 
+class TaskName(str, Enum):
+    """What fine-tuning is for."""
+
+    segmentation = "segmentation"
+    classification = "classification"
+
+
 class Size(str, Enum):
     """Network size."""
 
@@ -52,7 +59,24 @@ Modality = Annotated[
     list[str] | None,
     typer.Option(help="Name of an image channel, in order; CT means Hounsfield units. Repeat for more channels."),
 ]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train on so many GPUs of this machine (processes, on a CPU) together. For several machines see "
+        "docs/scaling.md.",
+        show_default=False,
+    ),
+]
 LeaveOutBad = Annotated[bool, typer.Option("--leave-out-bad", help="Go on without images that cannot be read.")]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder that keeps what was found in the data, and prepared volumes, for several runs.",
+        envvar="TOPOMAE_CACHE",
+        show_default=False,
+    ),
+]
 # Scripts may give these to every command; where a command has no use for them it says so.
 _EVERYWHERE = "Accepted by every command"
 UnusedDevice = Annotated[

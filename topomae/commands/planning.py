@@ -11,6 +11,7 @@ import topomae
 from topomae.assignments import plan_fields
 from topomae.commands.options import (
     Assignments,
+    CacheFolder,
     Data,
     DeviceName,
     DeviceOption,
@@ -37,8 +38,9 @@ def plan(
         bool, typer.Option("--estimate", help="Do a few steps on made-up data: how long, how much memory?")
     ] = False,
     remember: Annotated[
-        Path | None, typer.Option(help="File that keeps what was found; given again, volumes are not read again.")
+        Path | None, typer.Option(help="File that keeps what was found; given again, only what has changed is read.")
     ] = None,
+    cache: CacheFolder = None,
     seed: UnusedSeed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -61,6 +63,7 @@ def plan(
             leave_out_bad=leave_out_bad,
             check_labels=check_labels,
             remember=remember,
+            cache=cache,
             events=to,
         )
         if estimate:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import topomae
+from topomae.commands.named_files import named_files
 from topomae.commands.options import (
     Assignments,
     DeviceName,
@@ -22,14 +23,26 @@ from topomae.commands.options import (
 from topomae.commands.telling import told
 from topomae.config import EvaluateSettings, SegmentSettings, settings_from
 
+if TYPE_CHECKING:
+    from topomae.classification.evaluation import ClassEvaluation
+    from topomae.evaluation import Evaluation
+
 
 def segment(
     model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
-    input: Annotated[
-        list[Path],
-        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
-    ],
     output: Annotated[Path, typer.Option(help="Label map to write, or folder for several.", show_default=False)],
+    input: Annotated[
+        list[Path] | None,
+        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Instead of --input, the image of one modality. Repeat for those that there are.",
+            show_default=False,
+        ),
+    ] = None,
     device: DeviceOption = DeviceName.auto,
     mirror: Annotated[bool, typer.Option(help="Average over mirrored views: a little better, slower.")] = False,
     probabilities: Annotated[bool, typer.Option(help="Also write the probability of every label.")] = False,
@@ -45,17 +58,26 @@ def segment(
         topomae segment --model runs/finetune --input scan.nii.gz --output scan_seg.nii.gz
 
         topomae segment --model runs/finetune --input SCANS --output predictions
+
+    A model of several modalities that was trained to do without some takes those that there are:
+
+        topomae segment --model runs/finetune --image T1=a.nii.gz --image FLAIR=b.nii.gz --output seg.nii.gz
     """
+    if bool(input) == bool(image):
+        raise typer.BadParameter("give either --input or --image", param_hint="--input")
     with told(events) as to:
         settings = settings_from(SegmentSettings, assignments or (), mirror=mirror, probabilities=probabilities)
-        inputs = input[0] if len(input) == 1 else input
+        inputs = named_files(image) if image else input[0] if len(input) == 1 else input
         topomae.segment(model, inputs, output, device=device.value, **settings.model_dump(), events=to)
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Option(help="Label map, or folder of label maps.", show_default=False)],
+    predictions: Annotated[
+        Path, typer.Option(help="Label map, folder of label maps, or table of classes.", show_default=False)
+    ],
     labels: Annotated[
-        Path, typer.Option(help="True label map, folder of them, or data set folder.", show_default=False)
+        Path,
+        typer.Option(help="True label map, folder of them, data set folder, or table of classes.", show_default=False),
     ],
     output: Annotated[Path, typer.Option(help="Folder for metrics.csv and summary.json.", show_default=False)],
     images: Annotated[Path | None, typer.Option(help="Folder of the images, for pictures.")] = None,
@@ -70,14 +92,29 @@ def evaluate(
     LABELS may be a data set folder; its test cases are then judged:
 
         topomae evaluate --predictions predictions --labels DATA --output evaluation
+
+    Of a table of classes: AUROC, balanced accuracy, F1 and calibration, with 95 % confidence intervals.
+
+        topomae evaluate --predictions classes.csv --labels DATA --output evaluation
     """
     with told(events) as to:
         settings = settings_from(EvaluateSettings, assignments or ())
         result = topomae.evaluate(predictions, labels, output, images=images, **settings.model_dump(), events=to)
         if events is EventsTo.auto:
-            from topomae.console import print_evaluation
+            _print(result)
 
-            print_evaluation(result)
+
+def _print(result: Evaluation | ClassEvaluation) -> None:
+    from topomae.classification.evaluation import ClassEvaluation
+
+    if isinstance(result, ClassEvaluation):
+        from topomae.classification.printing import print_classes
+
+        print_classes(result)
+        return
+    from topomae.console import print_evaluation
+
+    print_evaluation(result)
 
 
 def report(

@@ -11,9 +11,11 @@ import topomae
 from topomae.assignments import settings_and_plan_fields
 from topomae.commands.options import (
     Assignments,
+    CacheFolder,
     Data,
     DeviceName,
     DeviceOption,
+    Devices,
     EventsOption,
     EventsTo,
     LeaveOutBad,
@@ -21,9 +23,11 @@ from topomae.commands.options import (
     RunFolder,
     Seed,
     Size,
+    TaskName,
 )
 from topomae.commands.telling import told
-from topomae.config import FinetuneSettings, PretrainSettings
+from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings
+from topomae.launching import with_others
 
 
 def pretrain(
@@ -31,9 +35,11 @@ def pretrain(
     run: RunFolder,
     size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
     device: DeviceOption = DeviceName.auto,
+    devices: Devices = None,
     assignments: Assignments = None,
     modality: Modality = None,
     leave_out_bad: LeaveOutBad = False,
+    cache: CacheFolder = None,
     seed: Seed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -47,7 +53,7 @@ def pretrain(
 
         topomae pretrain --data DATA --run runs/pretrain --set steps=5000 --set topology_weight=0.1
     """
-    with told(events) as to:
+    with told(events) as to, with_others(devices):
         settings, fields = settings_and_plan_fields(PretrainSettings, assignments, seed)
         topomae.pretrain(
             data,
@@ -58,6 +64,7 @@ def pretrain(
             plan=fields,
             modalities=modality,
             leave_out_bad=leave_out_bad,
+            cache=cache,
             events=to,
         )
 
@@ -69,32 +76,47 @@ def finetune(
         str,
         typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False),
     ],
+    task: Annotated[
+        TaskName, typer.Option(help="A class for each voxel, or one for the whole volume.")
+    ] = TaskName.segmentation,
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="For classification: CSV file with the columns case and class, if not in dataset.json."),
+    ] = None,
     size: Annotated[Size | None, typer.Option(help="small or base; by default that of --init.")] = None,
     device: DeviceOption = DeviceName.auto,
+    devices: Devices = None,
     assignments: Assignments = None,
     modality: Modality = None,
+    cache: CacheFolder = None,
     seed: Seed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
-    """Train a segmentation model on the labelled cases.
+    """Train a segmentation model on the labelled cases, or one that says the class of whole volumes.
 
     The run folder then holds the model in `model/`. Stop with Ctrl+C and start the same command again to go on.
 
         topomae finetune --data DATA --run runs/finetune --init runs/pretrain
 
         topomae finetune --data DATA --run runs/baseline --init scratch --set architecture=unetrpp
+
+        topomae finetune --data DATA --run runs/classes --init runs/pretrain --task classification
     """
-    with told(events) as to:
-        settings, fields = settings_and_plan_fields(FinetuneSettings, assignments, seed)
+    with told(events) as to, with_others(devices):
+        kind = ClassifySettings if task is TaskName.classification else FinetuneSettings
+        settings, fields = settings_and_plan_fields(kind, assignments, seed)
         topomae.finetune(
             data,
             run,
             init=init,
+            task=task.value,
+            classes=classes,
             size=size.value if size else None,
             device=device.value,
             settings=settings,
             plan=fields,
             modalities=modality,
+            cache=cache,
             events=to,
         )
 
