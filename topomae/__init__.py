@@ -19,7 +19,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time see __getattr__
-    from topomae.config import FinetuneSettings, PretrainSettings, settings_from
+    from topomae.classification.inference import classify
+    from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings, settings_from
     from topomae.course import demo
     from topomae.errors import TopoMAEError
     from topomae.evaluation import evaluate
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time see __getattr__
     from topomae.preparation import plan
     from topomae.pretraining import pretrain
     from topomae.report import write_report
+    from topomae.reproduction import reproduce
 
 __version__ = "0.1.0"
 
@@ -38,26 +40,32 @@ _HOMES = {
     "pretrain": "topomae.pretraining",
     "finetune": "topomae.finetuning",
     "segment": "topomae.inference",
+    "classify": "topomae.classification.inference",
     "evaluate": "topomae.evaluation",
     "write_report": "topomae.report",
+    "reproduce": "topomae.reproduction",
     "demo": "topomae.course",
     "PretrainSettings": "topomae.config",
     "FinetuneSettings": "topomae.config",
+    "ClassifySettings": "topomae.config",
     "settings_from": "topomae.config",
     "Events": "topomae.events",
     "TopoMAEError": "topomae.errors",
 }
 
 __all__ = [
+    "ClassifySettings",
     "Events",
     "FinetuneSettings",
     "PretrainSettings",
     "TopoMAEError",
+    "classify",
     "demo",
     "evaluate",
     "finetune",
     "plan",
     "pretrain",
+    "reproduce",
     "segment",
     "settings_from",
     "write_report",

@@ -11,6 +11,7 @@ from typing import Any
 
 from topomae.data.plan import Plan
 from topomae.events import to_plain
+from topomae.harmless import markdown_text
 from topomae.networks.factory import NetworkSpec
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
@@ -92,15 +93,19 @@ def inference_config(plan: Plan) -> dict[str, Any]:
 
 def model_card(spec: NetworkSpec, plan: Plan, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """`docs/README.md`: what the model is, in words."""
+    dataset, structures, modalities = (
+        _cell(text) for text in (plan.dataset, ", ".join(plan.labels.values()), ", ".join(plan.modalities))
+    )
     labels = "\n".join(f"| {value} | {_cell(name)} |" for value, name in plan.labels.items())
     spacing = " × ".join(f"{mm:g}" for mm in plan.spacing)
     crop = " × ".join(str(n) for n in plan.crop_size)
     results = "\n".join(f"- {_cell(name)}: {_cell(value)}" for name, value in to_plain(dict(metrics)).items())
     cases = training.get("cases")
     number = f" ({len(cases)} labelled cases)" if isinstance(cases, (list, tuple)) else ""
-    return f"""# TopoMAE {plan.dataset}
+    lacking = " Some of them may be missing: `--image NAME=FILE` for each there is." if spec.missing_modalities else ""
+    return f"""# TopoMAE {dataset}
 
-Segments {", ".join(plan.labels.values())} in 3-D images ({", ".join(plan.modalities)}). {_PURPOSE}
+Segments {structures} in 3-D images ({modalities}).{lacking} {_PURPOSE}
 
 ## Use
 
@@ -109,6 +114,8 @@ Segments {", ".join(plan.labels.values())} in 3-D images ({", ".join(plan.modali
 or, in this folder, with MONAI and fire installed beside TopoMAE:
 
     python -m monai.bundle run --config_file configs/inference.json --input IMAGE.nii.gz --output FOLDER
+
+MONAI executes what such a file says: do this only with a model whose source you trust. TopoMAE itself never reads it.
 
 Images may have any size, spacing and orientation; the segmentation lies on the image's own voxels.
 
@@ -121,7 +128,7 @@ Images may have any size, spacing and orientation; the segmentation lies on the 
 ## Model
 
 - Network: {spec.architecture}, size {spec.size}; sees {crop} voxels of {spacing} mm (RAS) at once.
-- Training data: {plan.dataset}{number}. Everything else is in `plan.json` and `configs/metadata.json`.
+- Training data: {dataset}{number}. Everything else is in `plan.json` and `configs/metadata.json`.
 
 ## Results
 
@@ -169,6 +176,6 @@ def _version(package: str) -> str:
 
 
 def _cell(value: object) -> str:
-    """Text for one cell of a Markdown table, or one line of a list."""
+    """Text for one cell of a Markdown table, or one line of a list; nothing in it is taken for Markdown or HTML."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
+    return markdown_text(text)

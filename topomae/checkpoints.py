@@ -92,18 +92,30 @@ class Checkpoints:
     def load(self, name: str, warn: Callable[[str], None]) -> tuple[dict[str, Any], int] | None:
         """The newest undamaged checkpoint of a name, on the CPU, and its step; None if there is none.
 
-        Damaged files are renamed to `….damaged`, and `warn` is told.
+        Damaged files are renamed to `….damaged`, and `warn` is told. An undamaged `last` is passed over as well if
+        a checkpoint of another name that belongs to it is damaged, and an older `last` can make that one again.
 
         Raises:
             RunError: an undamaged checkpoint cannot be read by this version of torch, or in this memory.
         """
         for checkpoint in self.of(name):
-            if not _damaged(checkpoint):
+            if _damaged(checkpoint):
+                self._leave_out(checkpoint, warn)
+            elif name != "last" or not self._makes_others_again(checkpoint, warn):
                 return _read(checkpoint), checkpoint.step
-            with told_as_run_error(checkpoint.path):
-                os.replace(checkpoint.path, f"{checkpoint.path}{_DAMAGED}")
-            warn(f"checkpoint {checkpoint.path.name} is damaged and left out")
         return None
+
+    def read(self, file_name: str) -> dict[str, Any]:
+        """The state in a checkpoint that another process of the run has found to be undamaged.
+
+        Raises:
+            RunError: it is not there, or cannot be read.
+        """
+        path = self.folder / file_name
+        if not path.is_file():
+            hint = "Put the run folder where every machine of the training sees it."
+            raise RunError("the checkpoint is not there for this process", hint=hint, path=path)
+        return _read(Checkpoint(path, "", 0, ""))
 
     def damaged(self, name: str) -> list[Path]:
         """Files of a name that `load` found to be damaged."""
@@ -114,6 +126,24 @@ class Checkpoints:
         for checkpoint in self._all():
             if checkpoint.step > step:
                 remove_file(checkpoint.path)
+
+    def _leave_out(self, checkpoint: Checkpoint, warn: Callable[[str], None]) -> None:
+        with told_as_run_error(checkpoint.path):
+            os.replace(checkpoint.path, f"{checkpoint.path}{_DAMAGED}")
+        warn(f"checkpoint {checkpoint.path.name} is damaged and left out")
+
+    def _makes_others_again(self, last: Checkpoint, warn: Callable[[str], None]) -> bool:
+        """Leave out what is damaged of that which belongs to `last`; whether an older `last` makes it again."""
+        lost = -1
+        for name in {checkpoint.name for checkpoint in self._all()} - {"last"}:
+            for checkpoint in self.of(name):
+                if checkpoint.step <= last.step:
+                    if not _damaged(checkpoint):
+                        break
+                    self._leave_out(checkpoint, warn)
+                    lost = max(lost, checkpoint.step)
+        older = [checkpoint for checkpoint in self.of("last") if checkpoint.step < lost]
+        return any(not _damaged(checkpoint) for checkpoint in older)
 
     def _all(self) -> list[Checkpoint]:
         names = {m["name"] for path in self.folder.glob("*.pt") if (m := _NAME.fullmatch(path.name))}

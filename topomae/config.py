@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from topomae.errors import BadSettingError
 
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["auto", "32", "bf16", "16"]
+Stage = Annotated[
+    Literal["vit", 0, 1, 2, 3],
+    BeforeValidator(lambda given: int(given) if isinstance(given, str) and given.isdecimal() else given),
+]
 Initialization = Literal["pretrained", "vit-only", "unetrpp-only", "scratch"]
+
+MODALITY_DROPOUT = 0.3  # of data with several modalities
+
+_WHOLE_NUMBER = re.compile(r" *-?[0-9]{1,18} *")
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
 
@@ -33,6 +42,8 @@ class Settings(BaseModel):
         checkpoint_every: steps between checkpoints.
         fold: which of `folds` is held out for validation where the data set has no splits.json.
         folds: number of folds of the seeded cross-validation.
+        modality_dropout: chance that a modality is hidden in a training sample (one always stays), so that the
+            network learns to do without it; 0 makes one that needs them all. None: 0.3 where there are several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -48,6 +59,7 @@ class Settings(BaseModel):
     checkpoint_every: Count = 100
     fold: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2)] = 5
+    modality_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
     BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {}
 
@@ -56,12 +68,18 @@ class Settings(BaseModel):
         defaults = {name: value for name, value in self.BY_SIZE[size].items() if getattr(self, name) is None}
         return self.model_copy(update=defaults)
 
+    def for_modalities(self: SettingsType, count: int) -> SettingsType:
+        """The same settings with the `modality_dropout` of data with so many modalities; one alone is never hidden."""
+        usual = MODALITY_DROPOUT if self.modality_dropout is None else self.modality_dropout
+        return self.model_copy(update={"modality_dropout": usual if count > 1 else 0.0})
+
 
 class PretrainSettings(Settings):
     """Settings of pre-training. A weight of 0 skips the work of that loss.
 
     Attributes:
         mask_ratio: fraction of the blocks that are hidden.
+        reconstruction_weight: of the reconstruction of the hidden blocks.
         topology_weight: λ1, of the topological loss.
         spatial_weight: λ2, of the nine key points.
         spatial_consistency_weight: λ3, of the agreement of both branches on the key points.
@@ -74,11 +92,24 @@ class PretrainSettings(Settings):
             as many as it takes. What an untrained network paints has so many features that the first steps
             would last much longer than all others; a matching cut short is still a valid one, close to the
             best, and is counted in the curve `unfinished_matchings`.
+        alignment_within_weight: of the alignment of two views of a crop, which are two of its modalities or, of a
+            single modality, the crop and the crop in other intensities. Try 10; see docs/method.md.
+        alignment_across_weight: of the alignment of crops of different subjects. Try 10.
+        alignment_stage: whose features are aligned: a stage of UNETR++'s encoder, 0 to 3, or `vit`. None takes the
+            deepest stage that has enough tokens.
+        alignment_grid: features are averaged to about this many tokens along each axis. Memory grows with the number
+            of pairs times its sixth power: 6 pairs take 50 MB with 6, 1 GB with 12.
+        alignment_neighbours: neighbours of a token that are to stay its neighbours.
+        alignment_negatives: what these are told apart from: `random` or the `hardest` others.
+        alignment_within_margin: wanted difference of cosine distances within a subject.
+        alignment_across_margin: the same across subjects.
+        alignment_pairs: pairs of crops of different subjects that are compared in a step at most.
         preview_every: steps between previews.
     """
 
     weight_decay: Weight = 0.05
     mask_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    reconstruction_weight: Weight = 1.0
     topology_weight: Weight = 0.5
     spatial_weight: Weight = 0.1
     spatial_consistency_weight: Weight = 0.1
@@ -86,12 +117,28 @@ class PretrainSettings(Settings):
     topology_dims: tuple[Literal[0, 1, 2], ...] = (0, 1, 2)
     topology_every: Count | None = None
     topology_budget: Count | None = 50_000_000
+    alignment_within_weight: Weight = 0.0
+    alignment_across_weight: Weight = 0.0
+    alignment_stage: Stage | None = None
+    alignment_grid: Annotated[int, Field(ge=2, le=12)] = 6
+    alignment_neighbours: Count = 5
+    alignment_negatives: Literal["random", "hardest"] = "random"
+    alignment_within_margin: Weight = 0.05
+    alignment_across_margin: Weight = 0.4
+    alignment_pairs: Count = 6
     preview_every: Count = 250
 
     BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
         "small": {"steps": 500, "learning_rate": 1e-3},
         "base": {"steps": 20000, "learning_rate": 1.5e-4},
     }
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> PretrainSettings:
+        weights = [name for name in type(self).model_fields if name.endswith("_weight")]
+        if not any(getattr(self, name) > 0 for name in weights):
+            raise BadSettingError("every weight of pre-training is 0", hint=f"Set one of {', '.join(weights)}.")
+        return self
 
 
 class FinetuneSettings(Settings):
@@ -129,6 +176,40 @@ class FinetuneSettings(Settings):
     }
 
 
+class ClassifySettings(Settings):
+    """Settings of fine-tuning for classes of whole volumes.
+
+    Attributes:
+        architecture: `fused` looks with both pre-trained encoders, `unetrpp` with one.
+        initialization: which pre-trained weights to take over.
+        encoder_learning_rate_scale: learning rate of pre-trained encoders relative to the new last layer; 0 leaves
+            them as they are.
+        windows: crops that a volume is looked at with, at most, in a step. A volume that needs more shows another
+            choice of them each time.
+        class_balance: 1 counts all classes alike, however few cases they have, 0 all cases alike.
+        augmentation: 1 augments as often as nnU-Net does, 0 never; None takes the default of the network size.
+        ema: decay of the moving average of the weights that is validated and kept; 0 switches it off.
+        validate_every: steps between validations; None makes about ten of them.
+        labelled: use only n training cases, taken from the classes in turn; None uses all.
+    """
+
+    weight_decay: Weight = 0.05
+    architecture: Literal["fused", "unetrpp"] = "fused"
+    initialization: Initialization = "pretrained"
+    encoder_learning_rate_scale: Weight = 0.3
+    windows: Count = 8
+    class_balance: Annotated[float, Field(ge=0, le=1)] = 1.0
+    augmentation: Annotated[float, Field(ge=0, le=1)] | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    validate_every: Count | None = None
+    labelled: Count | None = None
+
+    BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
+        "small": {"steps": 1000, "learning_rate": 1e-3, "augmentation": 0.3},
+        "base": {"steps": 10000, "learning_rate": 1e-4, "augmentation": 1.0},
+    }
+
+
 class SegmentSettings(BaseModel):
     """Settings of segmentation.
 
@@ -152,11 +233,13 @@ class EvaluateSettings(BaseModel):
 
     Attributes:
         surface_tolerance_mm: tolerance of surface Dice.
+        bootstrap: resamples of the confidence intervals of classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     surface_tolerance_mm: Annotated[float, Field(gt=0)] = 1.0
+    bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
 
 
 def settings_from(kind: type[SettingsType], assignments: Iterable[str] = (), **values: object) -> SettingsType:
@@ -208,7 +291,7 @@ def _parse(kind: type[BaseModel], name: str, text: str) -> object:
     if text.lower() in ("none", "null") and type(None) in kinds:
         return None
     if any(get_origin(one) is tuple for one in kinds):
-        return [int(part) if part.lstrip("-").isdigit() else part for part in text.split(",") if part]
+        return [int(part) if _WHOLE_NUMBER.fullmatch(part) else part for part in text.split(",") if part]
     return text
 
 

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from topomae.events import discard
+from topomae.harmless import printable
 
 if TYPE_CHECKING:
     from topomae.evaluation import Evaluation
@@ -256,8 +257,3 @@ def readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {readable(item)}" for name, item in value.items())
     return str(value)
-
-
-def printable(text: str) -> str:
-    """The text without control characters, so that no file or case name can steer the terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 _HEADER = "step,phase,name,value\n"
+_NO_TAG = re.compile(r"[<>&\"'\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # of a label, in a browser
 
 
 class Curves:
@@ -44,7 +46,7 @@ class Curves:
         try:
             if writer := self._tensorboard():
                 for name, value in values.items():
-                    writer.add_scalar(f"{phase}/{name}", float(value), step)
+                    writer.add_scalar(_NO_TAG.sub("_", f"{phase}/{name}"), float(value), step)
         except OSError:
             self._board = self._writer = None  # a luxury; what matters is in the table
 
@@ -92,5 +94,8 @@ class Curves:
 
 def _step_of(line: str) -> float:
     """The step of a row; infinity, hence to be dropped, if the row is damaged."""
-    row = next(csv.reader([line]), [])
-    return int(row[0]) if len(row) == 4 and row[0].isdecimal() else float("inf")
+    try:
+        row = next(csv.reader([line]), [])
+        return int(row[0]) if len(row) == 4 and row[0].isdecimal() else float("inf")
+    except (csv.Error, ValueError):  # a line end inside of a field; a number of thousands of digits
+        return float("inf")

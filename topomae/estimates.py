@@ -24,7 +24,7 @@ from topomae.data.plan import Plan
 from topomae.events import Events
 from topomae.finetuning import Finetuning
 from topomae.pretraining import Pretraining
-from topomae.training import Device, choose_device
+from topomae.training import Device, OutOfMemoryError, choose_device
 from topomae.training_loop import TrainingLoop
 
 Phase = Literal["pretrain", "finetune"]
@@ -81,7 +81,7 @@ def estimate(
     for phase in phases:
         try:
             made = _estimate(phase, plan, where, progress.advance)
-        except (RuntimeError, MemoryError) as error:
+        except (RuntimeError, MemoryError, OutOfMemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
             events.warning(
@@ -104,6 +104,7 @@ def _estimate(phase: Phase, plan: Plan, device: Device, stepped: Callable[[int],
         torch.cuda.reset_peak_memory_stats()
     with TemporaryDirectory() as folder:
         loop = _training(phase, plan, device, Path(folder))
+        loop.may_halve = False  # the question is whether a whole batch fits
         batch = loop.fabric.to_device(_random_batch(plan))
         with _counted() as kept:
             seconds = [_timed_step(loop, 0, batch, device)]
@@ -206,4 +207,5 @@ def _on_cpu(loop: TrainingLoop, kept: int) -> float:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
+    lacking = isinstance(error, (MemoryError, OutOfMemoryError))
+    return lacking or any(words in str(error).lower() for words in _NO_MEMORY)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from topomae.bounded_reading import read_text
+from topomae.classification.table import is_class_table
 from topomae.data.grids import describe_grid, onto_grid
 from topomae.data.volume import Volume
 from topomae.data.volume_io import read_labels
@@ -21,6 +23,7 @@ from topomae.pairing import Pair, is_dataset, pair_files, some
 from topomae.scores import Row, Summary, label_statistics, overall_statistics, rows_from_csv, rows_to_csv
 
 if TYPE_CHECKING:
+    from topomae.classification.evaluation import ClassEvaluation
     from topomae.events import Events
 
 TABLE = "metrics.csv"
@@ -60,8 +63,8 @@ class Evaluation:
         """
         folder = Path(folder)
         try:
-            summary = Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
-            rows = rows_from_csv((folder / TABLE).read_text(encoding="utf-8"))
+            summary = Summary.model_validate_json(read_text(folder / SUMMARY))
+            rows = rows_from_csv(read_text(folder / TABLE))
         except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
             raise BadDataError(
                 f"this is no complete evaluation ({type(error).__name__})",
@@ -79,9 +82,13 @@ def evaluate(
     label_names: Mapping[int, str] | None = None,
     images: str | Path | None = None,
     surface_tolerance_mm: float | Mapping[int, float] = TOLERANCE_MM,
+    bootstrap: int = 1000,
     events: Events | None = None,
-) -> Evaluation:
+) -> Evaluation | ClassEvaluation:
     """Compare predicted label maps with labels; write metrics.csv and summary.json.
+
+    A table of classes, which `topomae.classify` writes, is compared with the classes of a data set or of a table;
+    see `topomae.classification.evaluation`.
 
     Args:
         predictions: folder of label maps whose file names without suffix are the case names, or one file.
@@ -92,6 +99,7 @@ def evaluate(
             the values found in the labels.
         images: folder of the images, noted for the report's pictures. Default: the data set's own.
         surface_tolerance_mm: of surface Dice; one number, or by label value (others: 1 mm).
+        bootstrap: resamples of the confidence intervals of classes.
         events: receives progress and warnings.
 
     Returns:
@@ -102,6 +110,10 @@ def evaluate(
             prediction belongs to a label.
         BadSettingError: a tolerance is not a length or is for a label there is not.
     """
+    if is_class_table(predictions):
+        from topomae.classification.evaluation import evaluate_classes
+
+        return evaluate_classes(predictions, labels, output, bootstrap=bootstrap, events=events)
     predictions, labels, output = Path(predictions), Path(labels), Path(output)
     pairing = pair_files(predictions, labels)
     names = dict(label_names) if label_names else pairing.label_names

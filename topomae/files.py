@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from typing import Any
 from topomae.errors import RunError
 
 _TEMPORARY = ".tmp-"
+_WRITER = re.compile(r"\.tmp-(?P<machine>[0-9a-f]{6})-(?P<process>[0-9]{1,10})-")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -66,8 +70,18 @@ def write_json_atomic(target: str | Path, value: Any, *, indent: int | None = 2)
 
 
 def temporary_path(target: Path) -> Path:
-    """A new name in the folder of `target` with its suffixes, such as `.tmp-0f3a….nii.gz`."""
-    return target.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{''.join(target.suffixes)}")
+    """A new name in the folder of `target` with its suffixes, such as `.tmp-1b2c3d-4711-0f3a….nii.gz`.
+
+    It tells machine and process, see `writer_of`.
+    """
+    name = f"{_TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return target.with_name(name + "".join(target.suffixes))
+
+
+def writer_of(temporary: Path) -> int | None:
+    """The process of this machine that made a temporary file; None if another machine did, or nobody knows."""
+    found = _WRITER.match(temporary.name)
+    return int(found["process"]) if found and found["machine"] == _machine() else None
 
 
 def commit(temporary: Path, target: Path) -> None:
@@ -142,6 +156,10 @@ def told_as_run_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def _cannot_write(path: Path, error: OSError) -> RunError:

@@ -8,27 +8,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from topomae.config import FinetuneSettings
+from topomae.config import ClassifySettings, FinetuneSettings
 from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
-from topomae.data.dataset import discover_labels, open_dataset
+from topomae.data.dataset import discover_labels
 from topomae.data.loading import FinetuningCrops
 from topomae.data.plan import Plan
 from topomae.data.splits import split_dataset
-from topomae.errors import BadDataError
+from topomae.distributed import gathered, is_main, own_share, together
+from topomae.errors import BadDataError, BadSettingError
 from topomae.events import Events
 from topomae.initialization import Start, find_start, initialize
 from topomae.model_folder import save_model
-from topomae.networks.factory import NetworkSpec, build_segmenter
-from topomae.preparation import check_cases, prepare, settle_plan
+from topomae.networks.factory import NetworkSpec, Task, build_segmenter
+from topomae.preparation import prepare, settle_plan
+from topomae.provenance import record_training, with_weights
+from topomae.run_cases import checked_cases, open_run_dataset
 from topomae.runs import Run
+from topomae.segmentation_loss import DeepDiceCrossEntropy
 from topomae.sliding_window import predict_scores
 from topomae.training import Device, Part, choose_device
 from topomae.training_loop import TrainingLoop
 
+_CLASSIFY = "Add --task classification to learn them."
 VALIDATIONS = 10  # in a run, unless validate_every says otherwise
 SUPERVISION = (4 / 7, 2 / 7, 1 / 7)  # weights of the three resolutions, as published for UNETR++
 
@@ -38,11 +42,14 @@ def finetune(
     run: str | Path,
     *,
     init: str | Path = "scratch",
+    task: Task = "segmentation",
+    classes: str | Path | None = None,
     size: str | None = None,
     device: str = "auto",
-    settings: FinetuneSettings | None = None,
+    settings: FinetuneSettings | ClassifySettings | None = None,
     plan: dict | None = None,
     modalities: Iterable[str] | None = None,
+    cache: str | Path | None = None,
     events: Events | None = None,
 ) -> Path:
     """Train a segmentation network on the labelled cases, or go on with a run that was stopped or killed.
@@ -51,47 +58,59 @@ def finetune(
         data: folder of the data set.
         run: run folder; holds everything the run writes, in the end `model/`.
         init: a pre-training run, a model folder (to go on training it), or `scratch`.
+        task: `segmentation`, or `classification` of whole volumes.
+        classes: for classification, a CSV file with the columns case and class; None reads them from dataset.json.
         size: `small` or `base`; that of `init` by default, else `small`.
         device: `auto`, `cpu` or `cuda`.
-        settings: see `FinetuneSettings`.
+        settings: see `FinetuneSettings`; for classification `ClassifySettings`.
         plan: fields of the plan to set by hand, see `Plan`.
         modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
+        cache: folder that several runs share, see `pretrain`.
         events: told of everything that happens; silent by default.
     Returns:
         The model folder (it does not exist yet if the run was stopped before its end).
     Raises:
         TopoMAEError: bad data, settings, `init` or run folder; nothing has been trained then.
     """
+    if task == "classification":
+        from topomae.classification.training import finetune_classifier
+
+        given = {"init": init, "size": size, "device": device, "settings": settings, "plan": plan}
+        given |= {"modalities": modalities, "cache": cache, "events": events}
+        return finetune_classifier(data, run, classes=classes, **given)
+    if classes is not None:
+        raise BadSettingError("a table of classes is given, but the task is segmentation", hint=_CLASSIFY)
     settings = settings or FinetuneSettings()
     where = choose_device(device)
-    start = find_start(init, settings)
-    dataset = open_dataset(data, modalities=modalities)
-    overrides = dict(plan or {})
-    about = {
-        "data": str(Path(data).resolve()),
-        "init": str(init if start is None else start.folder),
-        "size": size,
-        "plan": {name: str(value) for name, value in overrides.items()},
-        **settings.model_dump(mode="json"),
-    }
-    with Run.open(
-        run,
-        "finetune",
-        about,
-        events,
-        changeable=("data", "init", "workers", "precision"),
-        device=where.reason,
-    ) as opened:
-        train, val = labelled_cases(dataset, settings)
-        reports = check_cases(dataset, [*train, *val], labels_needed=True, events=opened.events)
-        dataset = discover_labels(dataset, reports)
-        if not dataset.labels:
-            raise BadDataError("the label maps are all empty", hint="Label something first.", path=dataset.folder)
-        if start is not None:
-            start.write_plan(opened, dataset, size, overrides)
-        settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
-        Finetuning(opened, dataset, train, val, settled, settings, where, start).finetune()
-        return opened.path("model")
+    with together(where.kind):
+        start = find_start(init, settings)
+        dataset = open_run_dataset(run, data, modalities=modalities)
+        overrides = dict(plan or {})
+        about = {
+            "data": str(Path(data).resolve()),
+            "init": str(init if start is None else start.folder),
+            "size": size,
+            "plan": {name: str(value) for name, value in overrides.items()},
+            **settings.model_dump(mode="json"),
+        }
+        with Run.open(
+            run,
+            "finetune",
+            about,
+            events,
+            changeable=("data", "init", "workers", "precision"),
+            device=where.reason,
+        ) as opened:
+            train, val = labelled_cases(dataset, settings)
+            dataset, reports = checked_cases(opened, dataset, [*train, *val], labels_needed=True, cache=cache)
+            dataset = discover_labels(dataset, reports)
+            if not dataset.labels:
+                raise BadDataError("the label maps are all empty", hint="Label something first.", path=dataset.folder)
+            if start is not None and is_main():
+                start.write_plan(opened, dataset, size, overrides)
+            settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
+            Finetuning(opened, dataset, train, val, settled, settings, where, start).finetune()
+    return Path(run).resolve() / "model"
 
 
 def labelled_cases(dataset: Dataset, settings: FinetuneSettings) -> tuple[list[Case], list[Case]]:
@@ -136,19 +155,23 @@ class Finetuning(TrainingLoop):
         device: Device,
         start: Start | None,
     ):
-        settings = settings.resolved(plan.size)
-        self.spec = NetworkSpec.of(plan, architecture=settings.architecture, fused_stages=settings.fused_stages)
+        settings = settings.resolved(plan.size).for_modalities(plan.channels)
+        self.spec = NetworkSpec.of(
+            plan,
+            architecture=settings.architecture,
+            fused_stages=settings.fused_stages,
+            missing_modalities=settings.modality_dropout > 0 or any(case.missing for case in train),
+        )
         folder = run.path("preprocessed")
         self.train_cases = PreprocessedCases(folder, dataset, train, plan, with_label=True)
         self.val_cases = PreprocessedCases(folder, dataset, val, plan, with_label=True)
-        self.objective = DeepSupervisionLoss(
-            DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True),
-            weights=list(SUPERVISION),
-        )
+        self.objective = DeepDiceCrossEntropy(SUPERVISION)
         torch.manual_seed(settings.seed)
         network = build_segmenter(self.spec)
         taken = initialize(network, start, settings.initialization)
-        self.provenance = {"data": dataset.name, "init": taken, "cases": [case.name for case in train]}
+        self.about = {"data": dataset.name, "init": taken, "cases": [case.name for case in train]}
+        init = None if start is None else start.folder
+        self.record = record_training("finetune", dataset, plan, settings, device, init=init)
         parts = _parts(network, settings, start)
         super().__init__(run, plan, settings, device, network, parts, schedule=settings.schedule)
         self.average = None
@@ -160,21 +183,23 @@ class Finetuning(TrainingLoop):
 
     def finetune(self) -> None:
         """Do the steps that are left, then write the model folder."""
-        prepare(self.run, self.train_cases, self.val_cases)
+        samples = self.steps * self.plan.batch_size
+        prepare(self.run, self.train_cases, self.val_cases, samples=samples, seed=self.settings.seed)
         crops = FinetuningCrops(
             self.train_cases,
             self.plan,
             seed=self.settings.seed,
             foreground_fraction=self.settings.foreground_fraction,
             augmentation=self.settings.augmentation,
+            modality_dropout=self.settings.modality_dropout,
         )
-        if self.train(crops):
+        if self.train(crops) and is_main():
             self._finish()
 
     def loss(self, batch: dict[str, torch.Tensor], step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Dice and cross-entropy at every resolution of the decoder."""
-        logits = self.network(batch["image"])
-        return self.objective([level.float() for level in logits], batch["label"].float()), {}
+        logits = self.network(batch["image"], batch.get("available"))
+        return self.objective(logits, batch["label"]), {}
 
     def after_update(self) -> None:
         """Let the averaged weights follow."""
@@ -193,6 +218,9 @@ class Finetuning(TrainingLoop):
     def load_more(self, state: dict[str, Any]) -> None:
         """Take them back."""
         self.best = state["best"]
+        if is_main() and self.best >= 0:  # as far as they are still there: the file may have been damaged
+            kept = self.run.load_checkpoint("best")
+            self.best = -1.0 if kept is None else kept["dice"]
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -204,14 +232,21 @@ class Finetuning(TrainingLoop):
     def _validate(self, step: int) -> None:
         """Mean Dice over the validation cases on the preprocessed grid; keep the weights if it is the best."""
         network = self._kept.eval()
-        progress = self.run.events.track(len(self.val_cases), "validate")
+        own = own_share(range(len(self.val_cases)))
+        progress = self.run.events.track(len(own), "validate")
         scores = []
-        for case in self.val_cases:
+        for case in (self.val_cases[place] for place in own):
+            self.run.leave_if_asked()
             logits = predict_scores(
-                network, torch.from_numpy(np.array(case.image)), self.plan, device=self.fabric.device
+                network,
+                torch.from_numpy(np.array(case.image)),
+                self.plan,
+                device=self.fabric.device,
+                available=case.available,
             )
             scores.append(dice_per_class(logits.argmax(0).numpy(), case.label, len(self.plan.class_values)))
             progress.advance()
+        scores = gathered(scores)
         means = np.array([_mean(column) for column in np.array(scores).T])
         dice = _mean(means)
         by_label = {f"dice/{name}": mean for name, mean in zip(self.plan.labels.values(), means, strict=True)}
@@ -227,7 +262,8 @@ class Finetuning(TrainingLoop):
         if best is not None:
             network.load_state_dict(best["network"])
         metrics = {} if best is None else {"validation_dice": best["dice"], "step": best["step"]}
-        training = {**self.provenance, "steps": self.steps, "settings": self.settings.model_dump(mode="json")}
+        training = {**self.about, "steps": self.steps, "settings": self.settings.model_dump(mode="json")}
+        training["provenance"] = with_weights(self.record, network)
         save_model(self.run.path("model"), network, self.spec, self.plan, training=training, metrics=metrics)
 
 

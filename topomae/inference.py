@@ -17,7 +17,9 @@ from topomae.data.volume_io import write_image, write_labels
 from topomae.errors import BadSettingError, RunError, TopoMAEError
 from topomae.events import Events
 from topomae.inference_inputs import Input, InputCase, find_cases, load_input
+from topomae.inference_modalities import check_missing
 from topomae.inference_outputs import Output, place_outputs, restore_probabilities
+from topomae.leftovers import remove_abandoned
 from topomae.model_folder import Model, load_model
 from topomae.sliding_window import WindowSettings, count_windows, score_slabs
 from topomae.streamed_scores import StreamedScores
@@ -45,7 +47,9 @@ def segment(
     Args:
         model: a model folder, a finished fine-tuning run, or a model already loaded.
         inputs: a volume file (NIfTI, NRRD), the folder of a DICOM series, a folder of images or a data set,
-            or a list of such paths, of cases, and of lists with one file per modality.
+            or a list of such paths, of cases, and of lists with one file per modality. Or files by the names of
+            their modalities, `{"T1": "a.nii.gz", "FLAIR": "b.nii.gz"}`: of a model that was trained to do
+            without, some may be missing.
         output: a file (.nii.gz, .nii, .nrrd) for a single input, or a folder, which receives `CASE.nii.gz`.
         device: `auto`, `cpu` or `cuda`.
         mirror: average over mirrored views: 2, 4 or 8 times the work, usually a little better.
@@ -69,6 +73,8 @@ def segment(
         found = find_cases(inputs, loaded.plan)
         outputs = place_outputs([one.case for one in found], output, probabilities=probabilities)
         events.start(kind="segment", device=where.reason, model=loaded.folder, cases=len(found))
+        for folder in {one.labels.parent for one in outputs}:
+            remove_abandoned(folder)
         segmenter = Segmenter(loaded, where.kind, mirror=mirror, overlap=overlap, batch=batch, warn=events.warning)
         paths = _segment_all(segmenter, found, outputs, events)
         status = "ok"
@@ -100,7 +106,8 @@ class Segmenter:
     """A model on a device, ready for one case after the other.
 
     Args:
-        model: its network is moved to `device`.
+        model: its network is moved to `device`. Whether it was trained to do without some of its modalities is
+            then known as `missing_modalities`.
         device: `cpu` or `cuda`.
         mirror: see `segment`. overlap: see `segment`. batch: see `segment`.
         warn: told, as (message, case=name), of what the user should know.
@@ -117,6 +124,7 @@ class Segmenter:
         warn: Callable[..., None] = lambda message, *, case: None,
     ):
         self.plan: Plan = model.plan
+        self.missing_modalities = model.spec.missing_modalities
         self._network = model.network.to(device).eval()
         self._settings = WindowSettings.of(model.plan, device, mirror=mirror, overlap=overlap, batch=batch)
         self._warn = warn
@@ -161,7 +169,7 @@ class Segmenter:
 
     def _compute(self, prepared: Preprocessed, probabilities: bool, on_windows: Callable[[int], None]) -> Segmentation:
         image = torch.from_numpy(np.ascontiguousarray(prepared.image, np.float32))
-        slabs = score_slabs(self._network, image, self._settings, on_windows=on_windows)
+        slabs = score_slabs(self._network, image, self._settings, available=prepared.available, on_windows=on_windows)
         shape = (self.plan.classes, *image.shape[1:])
         values = self.plan.class_values
         if not probabilities:
@@ -238,6 +246,7 @@ def _segment_all(
 
 def _segment_one(segmenter: Segmenter, given: InputCase, output: Output, events: Events, progress: _Progress) -> None:
     try:
+        check_missing(given.available(segmenter.plan), segmenter.plan, trained=segmenter.missing_modalities)
         prepared = _prepare(given, segmenter.plan, events)
         progress.case_has(segmenter.windows(prepared))
         result = segmenter(

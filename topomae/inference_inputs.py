@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from topomae.data.case_loading import load_case_image
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
 from topomae.data.file_names import READABLE, is_image_file, split_channel, stem_of
-from topomae.data.geometry import Geometry
-from topomae.data.grids import describe_grid, onto_grid
 from topomae.data.plain_folders import LAYOUTS, found_cases
 from topomae.data.plan import Plan
 from topomae.data.volume import Volume
 from topomae.data.volume_io import count_channels
 from topomae.errors import BadDataError, TopoMAEError
+from topomae.inference_modalities import arranged, describe_misfit, describe_missing, needs, places_of
 
-# One input: a path, or the paths of one case's modalities.
-Input = str | Path | Sequence[str | Path]
-_MAX_SPACING_RATIO = 3.0
-_LOWEST_HU = -900.0  # air; no other modality has such values
+# One input: a path; the paths of one case's modalities, in order; or by name, where some may be missing.
+Input = str | Path | Sequence[str | Path] | Mapping[str, str | Path | None]
 
 
 @dataclass(frozen=True)
@@ -33,11 +27,24 @@ class InputCase:
 
     Attributes:
         case: its name and image files; for DICOM, the folder of a series stands for a file.
-        order: channels of the files in the model's order, where that is not the files' order.
+        order: for each modality of the model the channel of the files that shows it, or None if there is none;
+            empty where the files' channels are the model's modalities in their order.
     """
 
     case: Case
-    order: tuple[int, ...] = ()
+    order: tuple[int | None, ...] = ()
+
+    def own_modalities(self, plan: Plan) -> tuple[str, ...]:
+        """What the channels of the files show, those that the case lacks included."""
+        if not self.order:
+            return plan.modalities
+        shown = dict(zip(self.order, plan.modalities, strict=True))
+        return tuple(shown[channel] for channel in sorted(shown.keys() - {None}))
+
+    def available(self, plan: Plan) -> tuple[bool, ...]:
+        """Which of the model's modalities there are."""
+        order = self.order or range(plan.channels)
+        return tuple(channel is not None and channel not in self.case.missing for channel in order)
 
 
 def find_cases(inputs: Input | Case | Sequence[Input | Case], plan: Plan) -> list[InputCase]:
@@ -45,14 +52,15 @@ def find_cases(inputs: Input | Case | Sequence[Input | Case], plan: Plan) -> lis
 
     Args:
         inputs: a volume file; the folder of a DICOM series, or of several such folders; a folder of
-            images or a data set, as `open_dataset` understands it; or a list of these, of cases, and of
-            lists with one file per modality. As many single-channel files as the model has modalities, in a
-            list, are the modalities of one case.
+            images or a data set, as `open_dataset` understands it; files by name of the modality, of which some
+            may be missing; or a list of these, of cases, and of lists with one file per modality. As many
+            single-channel files as the model has modalities, in a list, are the modalities of one case.
         plan: of the model; says which modalities a case needs.
     Raises:
         BadDataError: nothing there, or a case has other modalities than the model.
+        BadSettingError: a name is not that of a modality of the model.
     """
-    if isinstance(inputs, (str, Path, Case)):
+    if isinstance(inputs, (str, Path, Case, Mapping)):
         cases = _of_one(inputs, plan)
     else:
         groups = _grouped(inputs, plan)
@@ -74,85 +82,21 @@ def load_input(given: InputCase, plan: Plan, problems: list[str]) -> Volume:
     Raises:
         BadDataError: a file cannot be used, or the modalities are not the model's.
     """
-    _check_channels(given.case, plan)
-    source = Dataset("", Path(), (given.case,), plan.modalities, {})
+    names = given.own_modalities(plan)
+    _check_channels(given.case, len(names) - len(given.case.missing), plan)
+    source = Dataset("", Path(), (given.case,), names, {})
     image = load_case_image(source, given.case, problems)
     if given.order:
-        image = Volume(image.array[list(given.order)], image.affine, image.path)
-    problems += describe_misfit(image, plan)
+        image = arranged(image, given.order)
+    problems += [*describe_missing(image.available, plan), *describe_misfit(image, plan)]
     return image
-
-
-def join_modalities(volumes: Sequence[Volume], plan: Plan, problems: list[str]) -> Volume:
-    """Make one image of volumes that are in memory, as `load_input` does of files.
-
-    Args:
-        volumes: (1, I, J, K) finite float32 each, one per modality of the model, in its order; `path` is what
-            to call them in messages.
-        plan: of the model.
-        problems: receives a sentence for everything that the user should know.
-    Raises:
-        BadDataError: other modalities than the model's, or they lie on different grids.
-    """
-    check_modalities(len(volumes), plan)
-    first = volumes[0]
-    arrays = [first.array]
-    for volume in volumes[1:]:
-        placed = onto_grid(volume, first)
-        if placed is None:
-            raise BadDataError(
-                f"the modalities lie on different grids: {first.path} has {describe_grid(first)}, "
-                f"{volume.path} has {describe_grid(volume)}",
-                hint="Register and resample the modalities onto one grid.",
-            )
-        arrays.append(placed.array)
-    array = first.array if len(arrays) == 1 else np.concatenate(arrays)
-    image = Volume(array, first.affine, first.path)
-    problems += describe_misfit(image, plan)
-    return image
-
-
-def check_modalities(given: int, plan: Plan) -> None:
-    """Refuse another number of images than the model has modalities.
-
-    Raises:
-        BadDataError: naming the modalities.
-    """
-    if given != plan.channels:
-        raise BadDataError(
-            f"the model needs {_needs(plan)}, but {given} {'is' if given == 1 else 'are'} given",
-            hint="Give one image per modality, in this order.",
-        )
-
-
-def describe_misfit(image: Volume, plan: Plan) -> list[str]:
-    """Say in what an image is unlike those that the model was trained on; empty if it looks alike.
-
-    Args:
-        image: (C, I, J, K) in the files' units.
-        plan: of the model.
-    """
-    found = []
-    for channel, name, how in zip(image.array, plan.modalities, plan.normalization, strict=False):
-        lowest = float(channel.min())
-        if how.kind == "ct" and lowest >= 0:
-            found.append(
-                f"{name}: no value is below 0, so these are probably not the Hounsfield units that the model "
-                "was trained on"
-            )
-        elif how.kind != "ct" and lowest <= _LOWEST_HU and re.search(r"mr|t1|t2|flair", name, re.IGNORECASE):
-            found.append(f"{name}: values down to {lowest:g} as in CT, but the model was trained on {name}")
-    spacing = Geometry.of(image).ras_spacing
-    ratios = [max(a / b, b / a) for a, b in zip(spacing, plan.spacing, strict=True)]
-    if max(ratios) > _MAX_SPACING_RATIO:
-        given, wanted = (" × ".join(f"{mm:.3g}" for mm in both) for both in (spacing, plan.spacing))
-        found.append(f"the voxels of {given} mm are very unlike the {wanted} mm that the model works at")
-    return found
 
 
 def _of_one(given: Input | Case, plan: Plan) -> list[InputCase]:
     if isinstance(given, Case):
         return [InputCase(given)]
+    if isinstance(given, Mapping):
+        return [_of_named(given, plan)]
     if not isinstance(given, (str, Path)):
         return [_of_modalities(given)]
     path = Path(given)
@@ -173,13 +117,30 @@ def _of_modalities(files: Sequence[str | Path]) -> InputCase:
     return InputCase(Case(bases.pop() if len(bases) == 1 else _name_of(paths[0]), paths))
 
 
+def _of_named(files: Mapping[str, str | Path | None], plan: Plan) -> InputCase:
+    """One case of files by the names of their modalities; None and what is not named is missing."""
+    there = {name: file for name, file in files.items() if file is not None}
+    if not there:
+        raise BadDataError("there is nothing to segment", hint=f"Give at least one of {', '.join(plan.modalities)}.")
+    order: list[int | None] = [None] * plan.channels
+    for channel, place in enumerate(places_of(there, plan)):
+        order[place] = channel
+    case = _of_modalities(list(there.values())).case
+    for name, path in zip(there, case.files, strict=True):
+        if path.is_file() and (count := _channels_of(path)) != 1:
+            raise BadDataError(
+                f"the file given as {name} holds {count} channels", hint="Give one 3-D image by each name.", path=path
+            )
+    return InputCase(case, tuple(order))
+
+
 def _of_folder(folder: Path, plan: Plan) -> list[InputCase]:
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     layouts = {name for name, _ in LAYOUTS}
     if (folder / "dataset.json").is_file():
         return _of_dataset(open_dataset(folder), plan)
     if any(is_image_file(path) or path.name in layouts for path in entries):
-        cases = found_cases(folder, plan.channels if plan.channels > 1 else None)
+        cases = found_cases(folder, plan.channels if plan.channels > 1 else None, may_lack=True)
         return [InputCase(case) for case in sorted(cases, key=lambda case: case.name)]
     if any(path.is_file() for path in entries):
         return [InputCase(Case(_name_of(folder), (folder,)))]
@@ -196,14 +157,18 @@ def _of_folder(folder: Path, plan: Plan) -> list[InputCase]:
 def _of_dataset(dataset: Dataset, plan: Plan) -> list[InputCase]:
     """The cases of a data set, with its modalities in the model's order where the names tell it."""
     theirs, ours = ([name.casefold() for name in names] for names in (dataset.modalities, plan.modalities))
+    distinct = len(set(ours)) == len(ours) and len(set(theirs)) == len(theirs)
+    if len(theirs) < len(ours) and distinct and set(theirs) <= set(ours):
+        some = tuple(theirs.index(name) if name in theirs else None for name in ours)
+        return [InputCase(case, some) for case in dataset.cases]
     if len(theirs) != len(ours):
         raise BadDataError(
-            f"the data set has {', '.join(dataset.modalities)}, but the model needs {_needs(plan)}",
+            f"the data set has {', '.join(dataset.modalities)}, but the model needs {needs(plan)}",
             hint="Use a model that was trained on such images.",
             path=dataset.folder / "dataset.json",
         )
     order: tuple[int, ...] = ()
-    if theirs != ours and sorted(theirs) == sorted(ours) and len(set(ours)) == len(ours):
+    if theirs != ours and sorted(theirs) == sorted(ours) and distinct:
         order = tuple(theirs.index(name) for name in ours)
     return [InputCase(case, order) for case in dataset.cases]
 
@@ -231,32 +196,28 @@ def _grouped(inputs: Sequence[Input | Case], plan: Plan) -> list[Input | Case]:
     ]
 
 
-def _check_channels(case: Case, plan: Plan) -> None:
-    """Refuse a case with another number of channels than the model has modalities, before reading voxels."""
+def _check_channels(case: Case, wanted: int, plan: Plan) -> None:
+    """Refuse a case with another number of channels than it should have, before reading voxels."""
     try:
-        counts = [_channels_of(path) for path in case.images]
+        counts = [_channels_of(path) for path in case.files]
     except TopoMAEError:
         return  # reading will say more exactly what is wrong
-    if sum(counts) != plan.channels or (len(counts) > 1 and max(counts) > 1):
+    if sum(counts) != wanted or (len(counts) > 1 and max(counts) > 1):
         given = " + ".join(str(count) for count in counts)
         raise BadDataError(
-            f"the model needs {_needs(plan)} and the case has {given} channel{'' if given == '1' else 's'}",
-            hint="Give them in this order, as one 4-D file or as files CASE_0000, CASE_0001 and so on."
+            f"the model needs {needs(plan)} and the case has {given} channel{'' if given == '1' else 's'}",
+            hint="Give them in this order, as one 4-D file or as files CASE_0000, CASE_0001 and so on; or by name, "
+            "--image NAME=FILE."
             if plan.channels > 1
             else "Give one 3-D image.",
             case=case.name,
-            path=case.images[0],
+            path=case.files[0],
         )
 
 
 def _channels_of(path: Path) -> int:
     """Channels that a file's header declares; a folder (DICOM series) has one."""
     return 1 if path.is_dir() else count_channels(path)
-
-
-def _needs(plan: Plan) -> str:
-    number = "one image" if plan.channels == 1 else f"{plan.channels} images"
-    return f"{number} ({', '.join(plan.modalities)})"
 
 
 def _name_of(path: Path) -> str:

@@ -15,6 +15,7 @@ from topomae.data.file_names import image_suffix, stem_of
 from topomae.data.geometry import Geometry
 from topomae.data.preprocessing import restore_scores
 from topomae.errors import BadDataError, BadSettingError
+from topomae.harmless import file_name_problem
 
 _WRITABLE = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd")
 # Suffixes that show that a file is meant, although volumes are not written in that format.
@@ -106,10 +107,8 @@ def restore_probabilities(scores: torch.Tensor, geometry: Geometry) -> np.ndarra
 def _file_name(case: Case) -> str:
     """The case's name, if a file in the output folder can be called so."""
     name = case.name
-    if name in ("", ".", "..") or any(letter in "/\\\0" for letter in name):
-        raise BadDataError(
-            f"the case's name {name!r} cannot be a file name", hint="Rename its image file.", case=case.name
-        )
+    if problem := file_name_problem(name, "_probabilities.nii.gz"):
+        raise BadDataError(f"the case's name {name!r} {problem}", hint="Rename its image file.", case=name)
     return name
 
 
@@ -129,7 +128,7 @@ def _check_distinct(cases: Sequence[Case], outputs: Sequence[Output]) -> None:
 
 def _check_harmless(cases: Sequence[Case], outputs: Sequence[Output]) -> None:
     """Refuse to write over an image or a label map, or into a DICOM series."""
-    given = [path for case in cases for path in (*case.images, *([case.label] if case.label else []))]
+    given = [path for case in cases for path in (*case.files, *([case.label] if case.label else []))]
     files = {path.resolve() for path in given}
     identities = {_identity(path) for path in files if path.is_file()}
     series = {path for path in files if path.is_dir()}
@@ -155,4 +154,4 @@ def _files(output: Output) -> list[Path]:
 
 
 def _source(case: Case) -> str:
-    return f"{case.name} ({case.images[0]})"
+    return f"{case.name} ({case.files[0]})"

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from topomae.config import FinetuneSettings
+from topomae.config import ClassifySettings, FinetuneSettings
 from topomae.data.cases import Dataset
 from topomae.data.plan import Plan
 from topomae.data.planning import SET_BY_USER
@@ -61,7 +61,7 @@ class Start:
         Plan.check(values).save(path)
 
 
-def find_start(init: str | Path, settings: FinetuneSettings) -> Start | None:
+def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) -> Start | None:
     """Read what `--init` names; None for `scratch`.
 
     Raises:
@@ -78,7 +78,7 @@ def find_start(init: str | Path, settings: FinetuneSettings) -> Start | None:
             path=folder,
         )
     if not is_pretrained(folder):
-        return Start(load_model(folder))
+        return Start(load_model(folder, task=None))
     if settings.architecture in ("unetr", "swinunetr"):
         raise BadSettingError(
             f"architecture={settings.architecture} cannot take over pre-trained weights",
@@ -100,6 +100,11 @@ def initialize(network: nn.Module, start: Start | None, which: str) -> str:
     if start is None or which == "scratch":
         return "random weights"
     if isinstance(start.weights, Model):
+        if start.weights.classes:
+            raise BadSettingError(
+                f"{start.folder} says the class of whole volumes, and cannot be trained on to segment",
+                hint="Start from a pre-training run or a model that segments, or add --task classification.",
+            )
         take_weights(network, start.weights.network.state_dict(), start.folder)
         return f"model {start.weights.plan.dataset}"
     taken = []

@@ -78,13 +78,19 @@ class Lock:
         """Whether the file still names this lock (a person may have removed it, on whatever grounds)."""
         return read_owner(self._path) == self._owner
 
+    @property
+    def lost(self) -> bool:
+        """Whether the file is gone or names another owner. One that cannot be read just now proves nothing."""
+        owner = read_owner(self._path)
+        return owner is None or (owner != self._owner and owner.token != "")
+
     def check(self) -> None:
         """Make sure, before something precious is written, that nobody else took over.
 
         Raises:
             RunError: the lock file is gone or names another owner.
         """
-        if not self.held:
+        if self.lost:
             hint = "Look which process works on it, and start the same command again if none does."
             raise RunError("the folder was taken over by another process", hint=hint, path=self._path.parent)
 
@@ -118,7 +124,7 @@ def read_owner(path: Path, *, patience: float = 1.0) -> Owner | None:
             return Owner(int(pid), str(started), str(host), str(token))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             if time.monotonic() > deadline:
                 return Owner(0, "", platform.node(), "")
             time.sleep(0.02)

@@ -1,8 +1,8 @@
-"""A model as a folder: a MONAI bundle with everything needed to segment, and nothing that is executed.
+"""A model as a folder: a MONAI bundle with everything needed to use it, and nothing that is executed.
 
 NAME/
   plan.json                   how images are prepared
-  network.json                how the network is built; checksum of its weights
+  network.json                how the network is built; checksum of its weights; classes of whole volumes
   labels.json                 value, name, colour and terminology of each label
   models/model.safetensors    weights
   configs/metadata.json       MONAI metadata, provenance, metrics
@@ -13,40 +13,37 @@ NAME/
 from __future__ import annotations
 
 import glob
-import math
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from torch import nn
 
 from topomae.bundle import bundle_metadata, inference_config, model_card
+from topomae.classification.bundle import of_classifier
 from topomae.data.json_files import read_json, validated
 from topomae.data.plan import Plan
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import to_plain
 from topomae.files import told_as_run_error, write_json_atomic, write_text_atomic
 from topomae.label_table import LabelTable
-from topomae.model_weights import WeightsError, load_weights, read_weights, write_weights
-from topomae.networks.factory import NetworkSpec, build_segmenter
+from topomae.model_files import COPY_AGAIN, check_size, damaged, model_file
+from topomae.model_weights import WeightsError, check_unchanged, load_weights, read_weights, write_weights
+from topomae.networks.factory import NetworkSpec, Task, build_network
+from topomae.networks.outline import outline
 from topomae.pretrained import is_pretrained
 
 FORMAT = 1
+Built = TypeVar("Built")
 PLAN, NETWORK, LABELS = "plan.json", "network.json", "labels.json"
 WEIGHTS = "models/model.safetensors"
 METADATA, INFERENCE, README = "configs/metadata.json", "configs/inference.json", "docs/README.md"
-
-# Weights that live on the grid of tokens are allocated before they can be compared with the file. Real
-# networks have at most some 100,000 tokens; a file that asks for more than this is damaged or malicious.
-_MAX_TOKENS = 1 << 20
-_MAX_CROP_VOXELS = 1 << 28
-_COPY_AGAIN = "Copy the model folder again, or train again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +56,7 @@ class Model:
         plan: how images are prepared for it.
         metadata: content of `configs/metadata.json`, with `training` (provenance) and `eval_metrics`.
         folder: where it was read from.
+        classes: names of the classes of whole volumes, one per output of the network; () if it segments.
     """
 
     network: nn.Module
@@ -66,6 +64,7 @@ class Model:
     plan: Plan
     metadata: dict[str, Any]
     folder: Path
+    classes: tuple[str, ...] = ()
 
 
 class _NetworkFile(BaseModel):
@@ -77,6 +76,7 @@ class _NetworkFile(BaseModel):
     network: NetworkSpec
     weights_sha256: str
     weights_bytes: NonNegativeInt
+    classes: tuple[str, ...] = ()
 
 
 def save_model(
@@ -87,6 +87,7 @@ def save_model(
     *,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    classes: Sequence[str] = (),
 ) -> Path:
     """Write a model folder, whole or not at all; a model that is there already is replaced.
 
@@ -97,6 +98,7 @@ def save_model(
         plan: how images are prepared for it.
         training: where the weights come from (data, cases, settings, steps), as JSON-able values.
         metrics: how good they are, by name.
+        classes: names of the classes of whole volumes; () for a network that segments.
     Returns:
         The folder.
     Raises:
@@ -109,7 +111,7 @@ def save_model(
     new = folder.with_name(f".tmp-{secrets.token_hex(6)}.{folder.name}")
     try:
         with told_as_run_error(folder):
-            _write(new, network, spec, plan, training, metrics)
+            _write(new, network, spec, plan, training, metrics, tuple(classes))
             _replace(folder, new)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
@@ -117,35 +119,37 @@ def save_model(
     return folder
 
 
-def load_model(folder: str | Path) -> Model:
+def load_model(folder: str | Path, *, task: Task | None = "segmentation") -> Model:
     """Read a model folder. Everything is checked before a network is built; nothing in it is executed.
 
     Args:
         folder: the model folder, or a finished fine-tuning run.
+        task: what the model is needed for; None takes any.
     Raises:
-        BadDataError: naming the folder and what is wrong: no model, a run that has not finished, a newer
-            version, damaged or missing files, weights that do not fit.
+        BadDataError: naming the folder and what is wrong: no model, one for another task, a run that has not
+            finished, a newer version, damaged or missing files, weights that do not fit.
     """
     place = _find(Path(folder))
     description = _read_description(place)
+    _check_task(description.network, task, place)
     plan = _read_plan(place)
-    metadata = read_json(_existing(place, METADATA))
+    metadata = read_json(model_file(place, METADATA))
     spec = description.network
-    _check_fit(spec, plan, place)
+    _check_fit(spec, plan, description.classes, place)
+    file = model_file(place, WEIGHTS)
     try:
-        weights = read_weights(
-            _existing(place, WEIGHTS), sha256=description.weights_sha256, size=description.weights_bytes
-        )
-        network = _build(spec, place)
+        check_unchanged(file, sha256=description.weights_sha256, size=description.weights_bytes)
+        weights = read_weights(file, _built(lambda: outline(lambda: build_network(spec)), place))
+        network = _built(lambda: build_network(spec), place)
         load_weights(network, weights)
     except WeightsError as error:
-        raise _damaged(f"{WEIGHTS}: {error}", place) from None
-    return Model(network.eval(), spec, plan, metadata, place)
+        raise damaged(f"{WEIGHTS}: {error}", place) from None
+    return Model(network.eval(), spec, plan, metadata, place, description.classes)
 
 
 def load_network(folder: str | Path) -> nn.Module:
     """The network of a model folder in evaluation mode, for programs that need nothing else (MONAI)."""
-    return load_model(folder).network
+    return load_model(folder, task=None).network
 
 
 def _write(
@@ -155,14 +159,19 @@ def _write(
     plan: Plan,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    classes: tuple[str, ...],
 ) -> None:
     sha256, size = write_weights(folder / WEIGHTS, network)
-    description = _NetworkFile(format=FORMAT, network=spec, weights_sha256=sha256, weights_bytes=size)
+    description = _NetworkFile(format=FORMAT, network=spec, weights_sha256=sha256, weights_bytes=size, classes=classes)
+    metadata, inference = bundle_metadata(spec, plan, training, metrics), inference_config(plan)
+    card = model_card(spec, plan, training, metrics)
+    if classes:
+        metadata, inference, card = of_classifier(metadata, inference, card, classes)
     plan.save(folder / PLAN)
     write_json_atomic(folder / LABELS, LabelTable.of(plan.labels).model_dump(mode="json"))
-    write_json_atomic(folder / METADATA, bundle_metadata(spec, plan, training, metrics))
-    write_json_atomic(folder / INFERENCE, inference_config(plan))
-    write_text_atomic(folder / README, model_card(spec, plan, training, metrics))
+    write_json_atomic(folder / METADATA, metadata)
+    write_json_atomic(folder / INFERENCE, inference)
+    write_text_atomic(folder / README, card)
     write_json_atomic(folder / NETWORK, to_plain(description.model_dump(mode="json")))
 
 
@@ -209,25 +218,25 @@ def _find(folder: Path) -> Path:
             path=folder,
         )
     if (folder / WEIGHTS).is_file() or (folder / METADATA).is_file():
-        raise _damaged(f"{NETWORK} is missing, so that it cannot be used as a model", folder)
+        raise damaged(f"{NETWORK} is missing, so that it cannot be used as a model", folder)
     raise BadDataError(
         "is not a model folder", hint="Give the folder of a model or of a fine-tuning run.", path=folder
     )
 
 
 def _read_description(place: Path) -> _NetworkFile:
-    content = read_json(place / NETWORK)
+    content = read_json(model_file(place, NETWORK))
     _check_version(content.get("format"), place)
-    return validated(_NetworkFile, content, place / NETWORK, _COPY_AGAIN)
+    return validated(_NetworkFile, content, place / NETWORK, COPY_AGAIN)
 
 
 def _read_plan(place: Path) -> Plan:
-    content = read_json(_existing(place, PLAN))
+    content = read_json(model_file(place, PLAN))
     _check_version(content.get("version"), place)
     try:
         return Plan.check(content, path=place / PLAN)
     except BadSettingError as error:
-        raise BadDataError(error.message, hint=_COPY_AGAIN, path=error.path) from None
+        raise BadDataError(error.message, hint=COPY_AGAIN, path=error.path) from None
 
 
 def _check_version(version: object, place: Path) -> None:
@@ -239,31 +248,29 @@ def _check_version(version: object, place: Path) -> None:
         )
 
 
-def _check_fit(spec: NetworkSpec, plan: Plan, place: Path) -> None:
+def _check_task(spec: NetworkSpec, task: Task | None, place: Path) -> None:
+    if task is None or spec.task == task:
+        return
+    if task == "segmentation":
+        message, hint = "the model says the class of whole volumes and cannot segment", "Use it by topomae classify."
+    else:
+        message, hint = "the model segments and knows no class of whole volumes", "Use it by topomae segment."
+    raise BadDataError(message, hint=hint, path=place)
+
+
+def _check_fit(spec: NetworkSpec, plan: Plan, classes: tuple[str, ...], place: Path) -> None:
     """Refuse a network that does not belong to the plan, or that is too large to be true."""
-    if (spec.in_channels, spec.out_channels) != (plan.channels, plan.classes):
+    wanted = len(classes) if spec.task == "classification" else plan.classes
+    if (spec.in_channels, spec.out_channels) != (plan.channels, wanted):
         stated = f"{spec.in_channels} images and {spec.out_channels} classes"
-        raise _damaged(f"{NETWORK} says {stated}, {PLAN} {plan.channels} and {plan.classes}", place)
-    voxels = max(math.prod(spec.crop_size), math.prod(plan.crop_size))
-    for part in (spec.stem_stride, spec.patch_size):
-        if voxels > _MAX_CROP_VOXELS or voxels // math.prod(part) > _MAX_TOKENS:
-            raise _damaged(f"{NETWORK} asks for an impossibly large network (crop size {spec.crop_size})", place)
+        raise damaged(f"{NETWORK} says {stated}, {PLAN} {plan.channels} and {wanted}", place)
+    check_size(spec, place, plan.crop_size)
 
 
-def _build(spec: NetworkSpec, place: Path) -> nn.Module:
+def _built(build: Callable[[], Built], place: Path) -> Built:
     with torch.random.fork_rng(devices=[]):  # initial weights are replaced: leave the random state alone
         try:
-            return build_segmenter(spec)
-        except (ValueError, IndexError, AssertionError, RuntimeError) as error:
+            return build()
+        except (ValueError, IndexError, AssertionError, RuntimeError, OverflowError, ZeroDivisionError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise _damaged(f"the network of {NETWORK} cannot be built ({reason})", place) from None
-
-
-def _existing(place: Path, name: str) -> Path:
-    if not (place / name).is_file():
-        raise _damaged(f"{name} is missing from the model folder", place)
-    return place / name
-
-
-def _damaged(message: str, place: Path) -> BadDataError:
-    return BadDataError(message, hint=_COPY_AGAIN, path=place)
+            raise damaged(f"the network of {NETWORK} cannot be built ({reason})", place) from None

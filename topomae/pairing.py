@@ -119,7 +119,7 @@ def image_of_case(images: Path, case: str) -> Path | None:
     """The (first) image of a case in a data set folder or folder of images; None if it is not found."""
     try:
         if is_dataset(images):
-            return next((c.images[0] for c in open_dataset(images).cases if c.name == case and c.images), None)
+            return next((c.files[0] for c in open_dataset(images).cases if c.name == case and c.files), None)
         files = files_by_case(images) if images.exists() else {}
     except TopoMAEError:
         return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +13,26 @@ from typing import Any
 import torch
 
 from topomae.data.cache import PreprocessedCases
+from topomae.data.case_report import CaseReport
 from topomae.data.cases import Case, Dataset
-from topomae.data.checks import CaseReport, check_dataset, require_ok
+from topomae.data.checks import check_each, require_ok, with_outliers
 from topomae.data.dataset import discover_labels, open_dataset
+from topomae.data.loading import order_of_use
 from topomae.data.plan import Plan
 from topomae.data.planning import make_plan, plan_table
-from topomae.data.remembered import keep, recall
+from topomae.data.remembered import FILE_NAME, Remembered
+from topomae.distributed import barrier, from_main, gathered, is_main, own_share, processes
 from topomae.errors import BadDataError, RunError
-from topomae.events import Events
+from topomae.events import Events, Progress
+from topomae.files import told_as_run_error
 from topomae.runs import Run
 from topomae.training import Device, choose_device
+
+CACHE = "TOPOMAE_CACHE"  # in the environment: folder of a cache that all runs share
+AHEAD = 1000  # cases that are prepared before the first step; the others when they are first needed
+_MOST_WARNED = 100  # cases whose warnings are told one by one
+_TOLD_FROM = 1e8  # bytes; less disk space is not worth a word
+_SPARE = 1.05  # of the disk space that is needed: file headers and blocks
 
 
 def plan(
@@ -33,6 +46,7 @@ def plan(
     leave_out_bad: bool = False,
     check_labels: bool = False,
     remember: str | Path | None = None,
+    cache: str | Path | None = None,
     events: Events | None = None,
 ) -> Plan:
     """Read every image of a data set and plan its pre-processing and network.
@@ -47,8 +61,8 @@ def plan(
         leave_out_bad: go on without the cases that cannot be read, with a warning each.
         check_labels: read the label maps as well: a bad one makes the case bad, and labels that the data set
             does not name are found.
-        remember: file that keeps what was found. Where it already does, and no file of the data set has changed
-            since, nothing is read again.
+        remember: file that keeps what was found. Given again, only files that are new or have changed are read.
+        cache: folder that keeps what was found, and prepared volumes, for several runs; see `pretrain`.
         events: told of progress, each case, warnings and the plan.
     Returns:
         The plan.
@@ -59,11 +73,10 @@ def plan(
     where = choose_device(device)
     events.start(kind="plan", device=where.reason)
     dataset = open_dataset(data, modalities=modalities)
-    reports = remember and recall(Path(remember), dataset, labels_checked=check_labels)
-    if not reports:
-        reports = read_cases(dataset, dataset.cases, labels_checked=check_labels, events=events)
-        if remember:
-            keep(Path(remember), dataset, reports, labels_checked=check_labels)
+    with ExitStack() as opened:
+        kept = remember or ((folder := shared_cache(cache)) and folder / FILE_NAME)
+        remembered = opened.enter_context(Remembered(kept, events.warning)) if kept else None
+        reports = read_cases(dataset, dataset.cases, labels_checked=check_labels, events=events, remembered=remembered)
     tell_cases(reports, events)
     good = usable_cases(reports, labels_needed=False, leave_out_bad=leave_out_bad, events=events)
     if check_labels:
@@ -89,6 +102,8 @@ def check_cases(
     labels_needed: bool,
     events: Events,
     leave_out_bad: bool = False,
+    remembered: Remembered | None = None,
+    leave: Callable[[], None] = lambda: None,
 ) -> list[CaseReport]:
     """Read every file once, tell the warnings, and refuse what cannot be used.
 
@@ -98,12 +113,16 @@ def check_cases(
         labels_needed: whether each needs a label; without it no label file is opened.
         events: told of progress and warnings.
         leave_out_bad: go on without bad cases, with a warning each, if any good one is left.
+        remembered: what earlier readings found.
+        leave: called between cases; may raise to end the work.
     Returns:
         The reports of the good cases.
     Raises:
         BadDataError: naming the first bad case and how many others there are; or there are no cases.
     """
-    reports = read_cases(dataset, cases, labels_needed=labels_needed, events=events)
+    reports = read_cases(
+        dataset, cases, labels_needed=labels_needed, events=events, remembered=remembered, leave=leave
+    )
     return usable_cases(reports, labels_needed=labels_needed, leave_out_bad=leave_out_bad, events=events)
 
 
@@ -114,8 +133,15 @@ def read_cases(
     labels_needed: bool = False,
     labels_checked: bool = False,
     events: Events,
+    remembered: Remembered | None = None,
+    leave: Callable[[], None] = lambda: None,
 ) -> list[CaseReport]:
-    """Read every file once and tell the warnings; see `check_dataset`.
+    """Read every file once and tell the warnings; see `check_dataset`. Several processes share the work.
+
+    Args:
+        dataset, cases, labels_needed, labels_checked, remembered: see `check_dataset`.
+        events: told of progress and warnings.
+        leave: called between cases; may raise to end the work.
 
     Raises:
         BadDataError: there are no cases.
@@ -123,17 +149,36 @@ def read_cases(
     cases = list(cases)
     if not cases:
         raise BadDataError("there are no cases to train on", hint="Check splits.json.", path=dataset.folder)
-    progress = events.track(len(cases), "check data")
-    reports = check_dataset(
+    progress: list[Progress] = []
+
+    def tell(done: int, of: int) -> None:
+        leave()
+        if not done:
+            progress.append(events.track(of, "check data"))
+        else:
+            progress[0].advance()
+
+    own = check_each(
         dataset,
-        cases,
+        own_share(cases),
         labels_needed=labels_needed,
         labels_checked=labels_checked,
-        progress=lambda *_: progress.advance(),
+        progress=tell,
+        remembered=remembered,
     )
-    for report in reports:
+    reports = own
+    if processes().world > 1:
+        plain = gathered([report.to_plain() for report in own])
+        reports = [CaseReport.from_plain(case, one) for case, one in zip(cases, plain, strict=True)]
+    reports = with_outliers(reports)
+    odd = [report for report in reports if report.warnings]
+    for report in odd[:_MOST_WARNED]:
         for warning in report.warnings:
             events.warning(warning, case=report.case.name)
+    if len(odd) > _MOST_WARNED:
+        events.warning(
+            f"{len(odd) - _MOST_WARNED} more cases look odd in some way; topomae plan --events json lists all"
+        )
     return reports
 
 
@@ -185,10 +230,29 @@ def settle_plan(
 ) -> Plan:
     """The plan of a run: the one in its folder (made earlier, or edited by the user), else a new one.
 
+    Several processes take that of the main one.
+
     Raises:
         BadSettingError: the plan in the folder or an override is not valid.
         RunError: the plan in the folder was made for other modalities.
     """
+    plan = None
+    if is_main():
+        plan = _settled_plan(run, dataset, reports, size=size, device=device, overrides=overrides)
+    plan = Plan.model_validate_json(from_main(plan and plan.model_dump_json()))
+    tell_plan(plan, run.events)
+    return plan
+
+
+def _settled_plan(
+    run: Run,
+    dataset: Dataset,
+    reports: list[CaseReport],
+    *,
+    size: str,
+    device: Device,
+    overrides: Mapping[str, Any],
+) -> Plan:
     path = run.path("plan.json")
     if path.exists():
         plan = Plan.load(path)
@@ -200,18 +264,45 @@ def settle_plan(
             )
     else:
         plan = make_plan(
-            dataset, reports, size=size, device=device.kind, memory_gb=memory_gb(device), overrides=overrides
+            dataset,
+            reports,
+            size=size,
+            device=device.kind,
+            devices=processes().world,
+            memory_gb=memory_gb(device),
+            overrides=overrides,
         )
         plan.save(path)
-    tell_plan(plan, run.events)
     return plan
 
 
-def prepare(run: Run, *groups: PreprocessedCases) -> None:
-    """Preprocess every case that has not been yet."""
-    progress = run.events.track(sum(len(cases) for cases in groups), "preprocess")
-    for cases in groups:
-        cases.prepare(lambda done, of: done and progress.advance())
+def prepare(run: Run, *groups: PreprocessedCases, samples: int | None = None, seed: int = 0) -> None:
+    """Preprocess the cases that have not been yet, each of several processes its share.
+
+    Of very many cases the rest is left for when it is first needed.
+
+    Args:
+        run: told of progress and of the disk space needed.
+        groups: the training cases, then others.
+        samples: how many samples training draws; training cases that none comes from are left alone.
+        seed: of the order in which training draws them.
+
+    Raises:
+        BadDataError: a case cannot be read or preprocessed.
+        RunError: the disk has not enough space.
+    """
+    missing = from_main(_missing(groups, samples, seed) if is_main() else [])
+    _check_disk(run, groups, missing)
+    if missing:
+        ahead = missing[:AHEAD]
+        if len(missing) > len(ahead):
+            later = f"{len(missing) - len(ahead)} more cases are prepared on the way, when they are first needed"
+            run.events.emit("note", message=later)
+        own = own_share(ahead)
+        for group, place in run.events.track(own, "preprocess"):
+            run.leave_if_asked()
+            groups[group].make(place)
+    barrier()
 
 
 def tell_plan(plan: Plan, events: Events) -> None:
@@ -224,8 +315,49 @@ def tell_plan(plan: Plan, events: Events) -> None:
     )
 
 
+def shared_cache(given: str | Path | None) -> Path | None:
+    """The folder of a cache that runs share: as given, else named in the environment; None without."""
+    named = given or os.environ.get(CACHE)
+    return Path(named).absolute() if named else None
+
+
 def memory_gb(device: Device) -> float | None:
     """Memory of a GPU in GB; None on a CPU, where the planner's careful default holds."""
     if device.kind != "cuda":
         return None
     return torch.cuda.get_device_properties(0).total_memory / 1e9
+
+
+def _missing(groups: Sequence[PreprocessedCases], samples: int | None, seed: int) -> list[tuple[int, int]]:
+    """Number of the group and place in it of the cases that are yet to be made, in the order of their use."""
+    found = []
+    for number, cases in enumerate(groups):
+        lacking = cases.missing()
+        if number == 0 and samples is not None:
+            wanted = set(lacking)
+            lacking = [place for place in order_of_use(len(cases), seed, samples) if place in wanted]
+        found += [(number, place) for place in lacking]
+    return found
+
+
+def _check_disk(run: Run, groups: Sequence[PreprocessedCases], missing: Sequence[tuple[int, int]]) -> None:
+    needed = _SPARE * sum(groups[group].bytes_needed(place) for group, place in missing)
+    if not missing or not is_main():
+        return
+    folder = groups[0].folder
+    with told_as_run_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise RunError(
+            f"preparing {len(missing)} cases needs about {_gigabytes(needed)}, but only {_gigabytes(free)} are free",
+            hint="Free some space, or name a folder on another disk with --cache.",
+            path=folder,
+        )
+    if needed >= _TOLD_FROM:
+        message = f"prepared volumes of {len(missing)} cases take about {_gigabytes(needed)} of disk space in {folder}"
+        run.events.emit("note", message=message)
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from topomae.data.json_files import read_json, validated
 from topomae.data.plan import Plan
 from topomae.errors import BadDataError, BadSettingError
-from topomae.files import atomic_path, write_text_atomic
+from topomae.files import atomic_path, write_json_atomic, write_text_atomic
+from topomae.model_files import check_size, model_file
+from topomae.model_weights import WeightsError, read_weights
 from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer
+from topomae.networks.outline import outline
 
 WEIGHTS, NETWORK, PLAN = "pretrained.safetensors", "network.json", "plan.json"
+TRAINING = "training.json"
+_REMEDY = "Copy it again, or pre-train again."
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,21 @@ class Pretrained:
         return {name[len(start) :]: weight for name, weight in self.weights.items() if name.startswith(start)}
 
 
-def save_pretrained(folder: Path, network: CoPretrainer, spec: NetworkSpec, plan: Plan) -> None:
-    """Write the folder; the weights come last, so that a folder with weights is whole."""
+def save_pretrained(
+    folder: Path, network: CoPretrainer, spec: NetworkSpec, plan: Plan, training: dict[str, Any] | None = None
+) -> None:
+    """Write the folder; the weights come last, so that a folder with weights is whole.
+
+    Args:
+        folder: the folder to be.
+        network: built from `spec`.
+        spec: how to build it.
+        plan: what it was trained with.
+        training: where it comes from, see `topomae.provenance`.
+    """
     plan.save(folder / PLAN)
+    if training is not None:
+        write_json_atomic(folder / TRAINING, training)
     write_text_atomic(folder / NETWORK, spec.model_dump_json(indent=2) + "\n")
     with atomic_path(folder / WEIGHTS) as temporary:
         weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
@@ -84,17 +101,15 @@ def load_pretrained(folder: Path) -> Pretrained:
             else "Give the folder of a pre-training run.",
             path=folder,
         )
+    description = model_file(place, NETWORK)
     try:
-        spec = NetworkSpec.model_validate_json((place / NETWORK).read_bytes())
-        weights = load_file(place / WEIGHTS)
-        plan = Plan.load(place / PLAN)
-    except (OSError, ValidationError, SafetensorError, BadSettingError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadDataError(
-            f"the pre-trained network is damaged: {reason}",
-            hint="Copy it again, or pre-train again.",
-            path=place,
-        ) from None
+        spec = validated(NetworkSpec, read_json(description), description, _REMEDY)
+        check_size(spec, place)
+        plan = Plan.check(read_json(model_file(place, PLAN)), path=place / PLAN)
+        weights = read_weights(model_file(place, WEIGHTS), outline(lambda: build_co_pretrainer(spec)), others=True)
+    except (WeightsError, BadSettingError, ValueError, IndexError, AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadDataError(f"the pre-trained network is damaged: {reason}", hint=_REMEDY, path=place) from None
     return Pretrained(weights, spec, plan, place)
 
 

@@ -93,6 +93,8 @@ class Preview:
             "key_points": torch.from_numpy(key_points(crop.offset, size, crop.volume_shape))[None],
             "informative": torch.from_numpy(informative_axes(size, crop.volume_shape))[None],
         }
+        if case.available is not None:
+            batch["available"] = torch.tensor(case.available)[None]
         return cls(batch, affine, crop.offset, crop.volume_shape, plan.patch_size)
 
     @torch.no_grad()
@@ -101,7 +103,7 @@ class Preview:
         batch = {name: value.to(device) for name, value in self.batch.items()}
         image = batch["image"]
         training = network.training
-        outputs = network.eval()(image, batch["mask"])
+        outputs = network.eval()(image, batch["mask"], batch.get("available"))
         network.train(training)
 
         hidden = voxel_mask(batch["mask"], self.patch_size, image.shape[2:])

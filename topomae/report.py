@@ -6,9 +6,11 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+from topomae.classification.evaluation import ClassEvaluation, is_class_evaluation
 from topomae.errors import BadDataError, BadSettingError
 from topomae.evaluation import Evaluation
 from topomae.files import write_text_atomic
+from topomae.reporting.classification_section import classification_section
 from topomae.reporting.evaluation_section import case_table, headline, label_table, picture_section
 from topomae.reporting.html import Markup, page, tag
 from topomae.reporting.run_folder import RunFacts, read_run
@@ -21,7 +23,7 @@ def write_report(
     title: str = "TopoMAE report",
     pretrain: str | Path | None = None,
     finetune: str | Path | None = None,
-    evaluation: Evaluation | str | Path | None = None,
+    evaluation: Evaluation | ClassEvaluation | str | Path | None = None,
     predictions: str | Path | None = None,
     labels: str | Path | None = None,
     images: str | Path | None = None,
@@ -57,12 +59,15 @@ def write_report(
         for heading, folder in (("Pre-training", pretrain), ("Fine-tuning", finetune))
         if folder is not None
     }
-    if evaluation is not None and not isinstance(evaluation, Evaluation):
-        evaluation = Evaluation.load(evaluation)
+    if evaluation is not None and not isinstance(evaluation, (Evaluation, ClassEvaluation)):
+        of_classes = is_class_evaluation(evaluation)
+        evaluation = ClassEvaluation.load(evaluation) if of_classes else Evaluation.load(evaluation)
 
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     body: list[object] = [tag("h1", title), tag("p", f"Written by TopoMAE, {written}", class_="quiet")]
-    if evaluation is not None:
+    if isinstance(evaluation, ClassEvaluation):
+        body += [classification_section(evaluation)]
+    elif evaluation is not None:
         body += [headline(evaluation), label_table(evaluation)]
         body += [picture_section(evaluation, _path(predictions), _path(labels), _path(images), pictures)]
         body += [case_table(evaluation)]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from topomae.checkpoints import Checkpoints
 from topomae.curves import Curves
+from topomae.distributed import Stopping, from_main, is_main, largest
 from topomae.errors import RunError
 from topomae.events import Events, JsonLines, to_plain
 from topomae.files import (
@@ -24,6 +25,7 @@ from topomae.files import (
 )
 from topomae.locks import Lock
 from topomae.random_state import rng_state, set_rng_state
+from topomae.run_links import check_contained
 from topomae.stopping import StopRequest
 
 __all__ = ["Run", "RunSettings", "RunStatus", "finished", "rng_state", "run_status", "set_rng_state"]
@@ -52,6 +54,8 @@ class RunStatus(BaseModel):
 class Run:
     """One training run and its folder. Use `with Run.open(...) as run:`; it must not be shared by processes.
 
+    Where several processes train together, the main one has the run, and the others have a `FollowedRun`.
+
     Attributes:
         folder: the run folder.
         events: hands events to the user and to `events.jsonl`.
@@ -70,9 +74,9 @@ class Run:
             opened.callback(lock.release)
             self._curves = Curves(folder / "metrics.csv", folder / "tensorboard" if tensorboard else None)
             opened.callback(self._curves.close)
-            log = _event_log(folder / "events.jsonl")
-            events.add(log)
-            opened.callback(events.remove, log)
+            self._log = _event_log(folder / "events.jsonl")
+            events.add(self._log)
+            opened.callback(events.remove, self._log)
             self._stop = StopRequest(folder / "stop")
             opened.callback(self._stop.close)
             self._write_status("running")
@@ -108,33 +112,50 @@ class Run:
                 kind or with other settings; or it cannot be written to.
         """
         folder = Path(folder).resolve()
+        if not is_main():
+            from topomae.followed_run import FollowedRun
+
+            return FollowedRun(folder, resuming=from_main(False))
         events = events or Events()
         if folder.exists() and not folder.is_dir():
             raise RunError("is a file, not a run folder", hint="Choose another folder.", path=folder)
         with told_as_run_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        check_contained(folder)
         lock = Lock(folder / "lock")
         try:
-            remove_leftovers(folder)
-            remove_leftovers(folder / "checkpoints")
+            for part in ("", "checkpoints", "previews", "model", "preprocessed"):
+                remove_leftovers(folder / part)
             resuming = _check_folder(folder, kind, to_plain(settings), extend, changeable)
             run = cls(folder, events, lock, resuming=resuming, tensorboard=tensorboard)
         except BaseException:
             lock.release()
             raise
-        events.start(kind=kind, folder=folder, resuming=resuming, **about)
+        try:
+            events.start(kind=kind, folder=folder, resuming=resuming, **about)
+            from_main(resuming)
+        except BaseException as error:
+            run.__exit__(type(error), error, error.__traceback__)
+            raise
         return run
 
     def __enter__(self) -> Run:
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        status = "stopped" if self._stop.honoured or isinstance(error, KeyboardInterrupt) else "ok"
-        if error is not None and not isinstance(error, KeyboardInterrupt):
+        left = isinstance(error, (KeyboardInterrupt, Stopping))
+        status = "stopped" if self._stop.honoured or left else "ok"
+        mine = not self._lock.lost
+        if not mine:  # what is told from here on is not about the other's run
+            self.events.remove(self._log)
+        if error is not None and not left:
             status = "failed"
             self.events.error(error)
         try:
-            self._write_status(status)
+            if error is None:
+                self._lock.check()
+            if mine:
+                self._write_status(status)
         except RunError as problem:
             status = "failed"
             self.events.error(problem)
@@ -173,8 +194,13 @@ class Run:
         return path
 
     def log_metrics(self, step: int, phase: str, values: dict[str, float]) -> None:
-        """Log values of a step to `metrics.csv`, TensorBoard and the events. Log a step before saving it."""
+        """Log values of a step to `metrics.csv`, TensorBoard and the events. Log a step before saving it.
+
+        Raises:
+            RunError: another process took over the folder, or the disk is full.
+        """
         plain = {name: float(value) for name, value in values.items()}
+        self._lock.check()
         self._curves.append(step, phase, plain)
         self.events.emit("metric", step=step, phase=phase, values=plain)
 
@@ -211,7 +237,7 @@ class Run:
             RunError: there are "last" checkpoints, and all are damaged.
         """
         found = self.checkpoints.load(name, self.events.warning)
-        if name != "last":
+        if name != "last":  # asked for by the main process only
             return None if found is None else found[0]
         if found is None and self.checkpoints.damaged(name):
             hint = "Start again in another folder."
@@ -219,11 +245,30 @@ class Run:
         state, self._step = found or (None, 0)
         self._curves.rewind(self._step if found else -1)
         self.checkpoints.forget_after(self._step if found else -1)
+        from_main(self.checkpoints.of(name)[0].path.name if found else None)
         return state
 
     def stop_requested(self) -> bool:
-        """Whether to save a checkpoint and leave: a file `stop` lies in the folder, or a signal arrived."""
+        """Whether to save a checkpoint and leave: a file `stop` lies in the folder, or a signal arrived.
+
+        Of several processes each may give another answer at a time; see `everyone_stops`.
+        """
         return self._stop()
+
+    def everyone_stops(self) -> bool:
+        """Whether any process was asked to stop: the same answer for all, which ask at the same step."""
+        (asked,) = largest([self.stop_requested()])
+        self._stop.honoured = self._stop.honoured or asked > 0
+        return asked > 0
+
+    def leave_if_asked(self) -> None:
+        """To be called now and then where nothing would be lost by leaving at once.
+
+        Raises:
+            Stopping: the run was asked to stop.
+        """
+        if self.stop_requested():
+            raise Stopping
 
     def _write_status(self, status: str) -> None:
         now = datetime.now(timezone.utc)

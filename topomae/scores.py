@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from topomae.harmless import spreadsheet_cell, text_of_cell
 from topomae.metrics import BOTH_EMPTY, LABEL_EMPTY, PREDICTION_EMPTY, MaskScores
 
 # What is summarised, in the order in which tables show it.
@@ -192,13 +193,19 @@ def mean_of(values: Iterable[float]) -> float:
 
 
 def rows_to_csv(rows: Iterable[Row]) -> str:
-    """The table as CSV text with a header; floats with 6 decimals, undefined ones as `nan`."""
+    """The table as CSV text with a header; floats with 6 decimals, undefined ones as `nan`, names never formulas."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f.name for f in fields(Row)])
     for row in rows:
-        writer.writerow([f"{v:.6f}" if isinstance(v, float) else v for v in asdict(row).values()])
+        writer.writerow([_cell(value) for value in asdict(row).values()])
     return text.getvalue()
+
+
+def _cell(value: float | str) -> object:
+    if isinstance(value, str):  # a file name need not be valid Unicode
+        return spreadsheet_cell(value.encode("utf-8", "replace").decode("utf-8"))
+    return f"{value:.6f}" if isinstance(value, float) else value
 
 
 def rows_from_csv(text: str) -> tuple[Row, ...]:
@@ -209,9 +216,14 @@ def rows_from_csv(text: str) -> tuple[Row, ...]:
     """
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        return tuple(_CHECK.validate_python(record) for record in reader)
+        return tuple(_CHECK.validate_python(record | _texts(record)) for record in reader)
     except csv.Error as error:
         raise ValueError(f"not a CSV table: {error}") from None
 
 
+def _texts(record: Mapping[str, object]) -> dict[str, str]:
+    return {name: text_of_cell(text) for name in _TEXTS if isinstance(text := record.get(name), str)}
+
+
+_TEXTS = ("case", "name", "reason")
 _CHECK: TypeAdapter[Row] = TypeAdapter(Row)

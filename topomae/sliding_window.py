@@ -89,6 +89,7 @@ def predict_scores(
     mirror: bool = False,
     overlap: float = 0.5,
     batch: int | None = None,
+    available: Sequence[bool] | None = None,
 ) -> torch.Tensor:
     """Compute the class scores of a whole preprocessed volume.
 
@@ -100,6 +101,7 @@ def predict_scores(
         mirror: average the scores over the plan's mirror axes (2, 4 or 8 times the work).
         overlap: part of a window that its neighbour covers too.
         batch: windows per forward pass; None chooses by device.
+        available: which of the C modalities may be looked at; None for all.
 
     Returns:
         (L, I, J, K) float32 logits on the CPU.
@@ -107,7 +109,7 @@ def predict_scores(
     settings = WindowSettings.of(plan, device, mirror=mirror, overlap=overlap, batch=batch)
     scores: torch.Tensor | None = None
     with _evaluating(network):
-        for planes, slab in score_slabs(network, image, settings):
+        for planes, slab in score_slabs(network, image, settings, available=available):
             if scores is None:
                 scores = torch.empty((slab.shape[0], *image.shape[1:]), dtype=torch.float32)
             scores[:, planes] = slab
@@ -119,14 +121,17 @@ def score_slabs(
     image: torch.Tensor,
     settings: WindowSettings,
     *,
+    available: Sequence[bool] | None = None,
     on_windows: Callable[[int], None] = lambda count: None,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Walk along the first axis and hand out the scores of planes as soon as they are final.
 
     Args:
-        network: in evaluation mode; maps (B, C, *crop_size) to logits (B, L, *crop_size).
+        network: in evaluation mode; maps (B, C, *crop_size) and, where modalities are missing, (B, C) bool to
+            logits (B, L, *crop_size).
         image: (C, I, J, K) float32. Where it is smaller than the crop it is padded, as for training.
         settings: see there.
+        available: which of the C modalities may be looked at; None for all.
         on_windows: called with the number of windows finished since the last call.
 
     Yields:
@@ -149,7 +154,7 @@ def score_slabs(
     for (start, windows), end in zip(rows, ends, strict=True):
         for at in range(0, len(windows), settings.batch):
             some = windows[at : at + settings.batch]
-            logits = _logits(network, padded, some, settings)
+            logits = _logits(network, padded, some, settings, available)
             if adding is None:
                 row_weight = _row_weight(weights, windows, padded.shape[1:])
                 adding = _Adding(logits.shape[1], row_weight.to(settings.adding_device))
@@ -236,16 +241,21 @@ def _row_weight(weights: torch.Tensor, windows: Sequence[tuple[slice, ...]], sha
 
 @torch.no_grad()
 def _logits(
-    network: nn.Module, image: torch.Tensor, windows: Sequence[tuple[slice, ...]], settings: WindowSettings
+    network: nn.Module,
+    image: torch.Tensor,
+    windows: Sequence[tuple[slice, ...]],
+    settings: WindowSettings,
+    available: Sequence[bool] | None,
 ) -> torch.Tensor:
     """Float32 logits (B, L, *crop) of some windows, averaged over mirrored views."""
     crops = torch.stack([image[(slice(None), *window)] for window in windows]).to(settings.device)
     axes = [axis + 2 for axis in settings.mirror_axes]
     flips = list(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
+    which = () if available is None else (torch.tensor([available], device=crops.device).expand(len(crops), -1),)
     total: torch.Tensor | None = None
     with _mixed_precision(settings.device):
         for flip in flips:
-            answer = network(crops.flip(flip) if flip else crops).float()
+            answer = network(crops.flip(flip) if flip else crops, *which).float()
             answer = answer.flip(flip) if flip else answer
             total = answer if total is None else total.add_(answer)
     return total.div_(len(flips)) if len(flips) > 1 else total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from topomae.config import Settings
+from topomae.distributed import cores, processes
 from topomae.errors import BadSettingError, RunError
 from topomae.events import Events
+from topomae.started_processes import started_processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -39,37 +41,64 @@ def choose_device(device: str) -> Device:
     """
     if device not in ("auto", "cpu", "cuda"):
         raise BadSettingError(f"there is no device {device!r}", hint="Use auto, cpu or cuda.")
+    count = started_processes().world
+    several = "" if count == 1 else f", {count} processes together"
     if device == "cpu":
-        return Device("cpu", "CPU, as asked for")
+        return Device("cpu", f"CPU, as asked for{several}")
     if torch.cuda.is_available():
-        return Device("cuda", f"GPU {torch.cuda.get_device_name(0)}")
+        return Device("cuda", f"GPU {torch.cuda.get_device_name(0)}{several}")
     if device == "cuda":
         raise BadSettingError(
             "torch finds no CUDA device",
             hint="Use --device cpu, or install a torch build that fits the GPU's driver.",
         )
-    return Device("cpu", "CPU, because torch finds no CUDA device")
+    return Device("cpu", f"CPU, because torch finds no CUDA device{several}")
 
 
 def make_fabric(device: Device, precision: str) -> Fabric:
-    """Lightning Fabric on one device with the precision asked for (`auto`: mixed on a GPU, 32 bit on a CPU)."""
-    if precision == "auto":
-        half = "bf16-mixed" if device.kind == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
-        precision = half if device.kind == "cuda" else "32-true"
-    else:
-        precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
-    if device.kind == "cpu" and precision == "16-mixed":
-        raise BadSettingError("precision 16 needs a GPU", hint="Use precision=32 or precision=bf16.")
+    """Lightning Fabric with the precision asked for, on one device or, within `together`, on one for each process."""
     from lightning_fabric import Fabric  # takes seconds, and who only segments needs no more than a device
 
-    return Fabric(accelerator=device.kind, devices=1, precision=precision)
+    precision = chosen_precision(device, precision)
+    together = processes()
+    if together.world == 1:
+        return Fabric(accelerator=device.kind, devices=1, precision=precision)
+    # Of weights of a single position, whose strides say nothing.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
+    fabric = Fabric(
+        accelerator=device.kind,
+        devices=together.local_world,
+        num_nodes=together.world // together.local_world,
+        # Which parameters a step uses depends on its samples (a missing modality has weights of its own).
+        strategy=DDPStrategy(cluster_environment=TorchElasticEnvironment(), find_unused_parameters=True),
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def chosen_precision(device: Device, precision: str) -> str:
+    """Fabric's name of the precision asked for (`auto`: mixed on a GPU, 32 bit on a CPU).
+
+    Raises:
+        BadSettingError: the device cannot do it.
+    """
+    if precision == "auto":
+        half = "bf16-mixed" if device.kind == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
+        return half if device.kind == "cuda" else "32-true"
+    if device.kind == "cpu" and precision == "16":
+        raise BadSettingError("precision 16 needs a GPU", hint="Use precision=32 or precision=bf16.")
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
 
 
 def loading_workers(settings: Settings, device: Device) -> int:
     """Processes that load crops: as set, else none on a CPU, which has better things to do, up to 8 beside a GPU."""
     if settings.workers is not None:
         return settings.workers
-    return 0 if device.kind == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
+    return 0 if device.kind == "cpu" else max(1, min(8, cores() - 1))
 
 
 def make_optimizer(parts: Iterable[Part], settings: Settings, **options: object) -> torch.optim.AdamW:
@@ -134,28 +163,40 @@ class RunningMeans:
 
 
 class LossGuard:
-    """Leaves out steps whose loss is not a number, and ends the run when that keeps happening."""
+    """Leaves out steps whose loss or gradient is not a number, and ends the run when that keeps happening."""
 
     MOST_IN_A_ROW = 10
 
     def __init__(self, events: Events):
+        self.in_a_row = 0
         self._events = events
-        self._in_a_row = 0
 
-    def accepts(self, loss: torch.Tensor, step: int) -> bool:
+    def accepts(self, loss: torch.Tensor, step: int, gradient: torch.Tensor | None = None) -> bool:
         """Whether to learn from this loss.
 
+        Args:
+            loss: of the step.
+            step: number of the step, from 0.
+            gradient: norm of the gradient, where that is to be judged as well.
         Raises:
-            RunError: too many losses in a row were not finite.
+            RunError: too many steps in a row were not finite.
         """
-        if bool(torch.isfinite(loss.detach())):
-            self._in_a_row = 0
+        judged = loss.detach().float()
+        if gradient is not None:
+            judged = judged + 0 * gradient.detach().float().to(judged.device)  # one look at the GPU, not two
+        if bool(torch.isfinite(judged)):
+            self.in_a_row = 0
             return True
-        self._in_a_row += 1
-        self._events.warning(f"step {step + 1} was left out: its loss is not a number")
-        if self._in_a_row >= self.MOST_IN_A_ROW:
+        what = "gradient" if bool(torch.isfinite(loss.detach())) else "loss"
+        self.in_a_row += 1
+        self._events.warning(f"step {step + 1} was left out: its {what} is not a number")
+        if self.in_a_row >= self.MOST_IN_A_ROW:
             raise RunError(
-                f"{self._in_a_row} losses in a row were not numbers",
+                f"{self.in_a_row} steps in a row had a loss or gradient that is not a number",
                 hint="The last checkpoint is good: go on from it with a smaller learning_rate in a new run.",
             )
         return False
+
+
+class OutOfMemoryError(RunError):
+    """A step does not fit into the GPU's memory."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from topomae.data.plan import Plan
 from topomae.model_folder import Model
+from topomae.networks.factory import NetworkSpec
 
 HU = {"kind": "ct", "lower": -1000.0, "upper": 1000.0, "mean": 0.0, "sd": 100.0}
 AFFINES = {
@@ -80,7 +81,7 @@ def make_plan(**changes) -> Plan:
 
 
 def make_model(network: nn.Module, plan: Plan) -> Model:
-    return Model(network.eval(), None, plan, {}, Path("oracle"))
+    return Model(network.eval(), NetworkSpec.of(plan), plan, {}, Path("oracle"))
 
 
 def right_answer(hu: np.ndarray) -> np.ndarray:

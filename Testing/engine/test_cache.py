@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from topomae.data import cache
+from topomae.data import cache, cache_entries
 from topomae.data.cache import PreprocessedCases
 from topomae.data.case_loading import load_case
 from topomae.data.cases import Case, Dataset
@@ -105,7 +105,7 @@ def test_a_case_is_made_again_when_its_files_or_its_preprocessing_change(three_c
     assert read() == [NAMES[2]]
     assert read(a_plan.model_copy(update={"batch_size": 4, "crop_size": (4, 4, 4)})) == []
     assert read(a_plan.model_copy(update={"spacing": (1.0, 1.0, 2.0)})) == list(NAMES)
-    assert len(list((tmp_path / "cache").iterdir())) == 3 * 4  # outdated arrays are gone
+    assert len(list((tmp_path / "cache").glob("*/*"))) == 3 * 5  # outdated arrays are gone
 
 
 def test_without_labels_no_label_file_is_opened(three_cases, a_plan, made, tmp_path):
@@ -128,9 +128,9 @@ def test_labelled_entries_serve_readers_without_labels_too(three_cases, a_plan, 
 def test_a_run_killed_half_way_leaves_nothing_that_counts(three_cases, a_plan, made, tmp_path, monkeypatch):
     cases = PreprocessedCases(tmp_path / "cache", three_cases, NAMES, a_plan, with_label=True)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "write_json_atomic", _killed)
+        patch.setattr(cache_entries, "write_json_atomic", _killed)
         cases.prepare()
-    assert list((tmp_path / "cache").glob("*.npy"))
+    assert list((tmp_path / "cache").glob("*/*.npy"))
     made.clear()
     PreprocessedCases(tmp_path / "cache", three_cases, NAMES, a_plan, with_label=True).prepare()
     assert made == list(NAMES)
@@ -140,21 +140,23 @@ def _killed(*_, **__):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("part", ["image", "label", "foreground", "json", "escape"])
+@pytest.mark.parametrize("part", ["image", "label", "foreground", "json", "other", "escape"])
 def test_a_damaged_entry_is_made_again(part, three_cases, a_plan, made, tmp_path):
     folder = tmp_path / "cache"
     before = PreprocessedCases(folder, three_cases, NAMES[:1], a_plan, with_label=True)[0]
-    (index,) = folder.glob("*.json")
+    (index,) = folder.glob("*/*.image.json")
+    content = json.loads(index.read_text(encoding="utf-8"))
     if part == "json":
         index.write_text("{", encoding="utf-8")
+    elif part == "other":
+        index.write_text(json.dumps({**content, "key": "0" * 64}), encoding="utf-8")
     elif part == "escape":
-        content = json.loads(index.read_text(encoding="utf-8"))
-        name = content["arrays"]["image"]
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-        content["arrays"]["image"] = "../" + name
+        name, size = content["arrays"]["image"]
+        (folder / name).write_bytes((index.parent / name).read_bytes())
+        content["arrays"]["image"] = ["../" + name, size]
         index.write_text(json.dumps(content), encoding="utf-8")
     else:
-        (array,) = folder.glob(f"*.{part}.npy")
+        (array,) = folder.glob(f"*/*.{part}.npy")
         replaced = array.read_bytes()[:-4]  # not in place: `before` still has the file mapped
         array.unlink()
         array.write_bytes(replaced)
@@ -185,6 +187,17 @@ def test_a_case_without_foreground_is_kept_like_any_other(three_cases, a_plan, m
         stored = PreprocessedCases(tmp_path / "cache", three_cases, NAMES[:1], a_plan, with_label=True)[0]
         assert stored.foreground == {}
         assert not stored.label.any()
+    assert made == [case.name]
+
+
+def test_a_modality_that_a_case_lacks_is_lacking_when_it_is_read_back(three_cases, a_plan, made, tmp_path):
+    case = replace(three_cases.cases[0], images=(None, three_cases.cases[0].images[0]))
+    plan = a_plan.model_copy(update={"modalities": ("T1", "T2"), "normalization": a_plan.normalization * 2})
+    dataset = replace(three_cases, cases=(case,), modalities=("T1", "T2"))
+    for _ in range(2):
+        stored = PreprocessedCases(tmp_path / "cache", dataset, [case.name], plan, with_label=True)[0]
+        assert stored.available == (False, True)
+        assert not stored.image[0].any() and stored.image[1].any()
     assert made == [case.name]
 
 

@@ -312,7 +312,7 @@ def test_a_report_states_what_planning_needs(two_cases, a_grey_volume, a_label_m
         labels_needed=True,
         progress=lambda done, total: calls.append((done, total)),
     )
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [(0, 2), (1, 2), (2, 2)]
     counts = {value: int((a_label_map == value).sum()) for value in (1, 2)}
     values = a_grey_volume.astype(np.float64)
     for report, shape in zip(reports, ((12, 14, 10), (16, 17, 18)), strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 
 import nibabel
@@ -19,7 +18,6 @@ from topomae.cli import app
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.dataset import open_dataset
 from topomae.data.phantoms import make_phantoms
-from topomae.data.remembered import recall
 from topomae.estimates import estimate
 from topomae.events import Events
 
@@ -104,8 +102,8 @@ def test_a_bad_label_map_is_a_problem_of_its_case_only_where_labels_are_checked(
 
 
 def test_what_was_found_is_remembered_until_a_file_changes(phantoms, tmp_path):
-    file = tmp_path / "found.json"
-    arguments = ("--data", phantoms, "--check-labels", "--remember", file)
+    folder, file = shutil.copytree(phantoms, tmp_path / "phantoms"), tmp_path / "found"
+    arguments = ("--data", folder, "--check-labels", "--remember", file)
     _, first = planned(*arguments)
     _, second = planned(*arguments, "--set", "batch_size=1")
     assert "progress" in first
@@ -114,17 +112,14 @@ def test_what_was_found_is_remembered_until_a_file_changes(phantoms, tmp_path):
     assert without_time[0] == without_time[1]
     assert first["plan"][0]["crop_size"] == second["plan"][0]["crop_size"]
 
-    dataset = open_dataset(phantoms)
-    assert recall(file, dataset, labels_checked=True)
-    assert recall(file, dataset, labels_checked=False) is None
-    image = dataset.cases[0].images[0]
-    os.utime(image, (1, 1))
-    assert recall(file, dataset, labels_checked=True) is None
-    file.write_text('{"of": ', encoding="utf-8")
-    assert recall(file, dataset, labels_checked=True) is None
+    image = open_dataset(folder).cases[0].images[0]
+    volume = nibabel.load(image)
+    nibabel.save(nibabel.Nifti1Image(volume.get_fdata() * 2, volume.affine), image)
+    _, third = planned(*arguments)
+    assert {one["of"] for one in third["progress"]} == {1}  # only that case is read
 
 
-def test_bad_cases_are_remembered_as_bad(broken_folder, tmp_path):
+def test_bad_cases_stay_bad(broken_folder, tmp_path):
     arguments = ("--data", broken_folder / "c06_truncated_gz", "--remember", tmp_path / "found.json")
     (code, first), (again, second) = planned(*arguments), planned(*arguments)
     assert (code, again) == (1, 1)

@@ -12,7 +12,7 @@ from topomae.data.dataset import check_dataset, open_dataset
 from topomae.data.modality_phantoms import LABELS, MODALITIES, draw_head, make_modality_phantoms
 from topomae.errors import BadDataError, BadSettingError
 
-GRID = {"shape": (32, 36, 28), "spacing": (1.9, 1.9, 1.9)}
+GRID = {"shape": (32, 32, 24), "spacing": (1.9, 1.9, 1.9)}
 
 
 def head(number, visit="a"):

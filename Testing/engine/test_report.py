@@ -71,7 +71,9 @@ def assert_inert_and_complete(page: Page, html: str) -> None:
         assert attributes.get("src", "data:").startswith("data:")
         assert attributes.get("href", "#").startswith("#")
     policies = [a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    assert policies == [
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    ]
     assert not re.search(r"url\(|@import|https?://", html)
     for kind, content, alternative in page.pictures():
         assert alternative

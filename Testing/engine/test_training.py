@@ -98,7 +98,7 @@ def test_pre_training_opens_no_label_file(phantoms, tmp_path):
 
 def test_held_out_cases_are_not_seen_by_pre_training(phantoms, pretrained):
     split = json.loads((phantoms / "splits.json").read_text())
-    seen = {json.loads(path.read_text())["case"] for path in (pretrained / "preprocessed").glob("*.json")}
+    seen = {json.loads(path.read_text())["case"] for path in (pretrained / "preprocessed").glob("*/*.json")}
     assert seen == set(split["train"])
 
 

@@ -18,12 +18,14 @@ from topomae.model_folder import save_model
 from topomae.networks.factory import NetworkSpec, build_segmenter
 
 
-def save_untrained_model(folder: Path, seed: int = 0, **changes) -> Path:
+def save_untrained_model(folder: Path, seed: int = 0, missing_modalities: bool = False, **changes) -> Path:
     """A model of random weights: no two volumes, and no two voxel grids, give the same labels."""
     plan = make_plan(normalization=({"kind": "robust"},) * len(changes.get("modalities", ("MRI",))), **changes)
     sizes = plan.model_dump(include={"crop_size", "patch_size", "stem_stride", "size"})
     torch.manual_seed(seed)
-    spec = NetworkSpec(in_channels=plan.channels, out_channels=plan.classes, **sizes)
+    spec = NetworkSpec(
+        in_channels=plan.channels, out_channels=plan.classes, missing_modalities=missing_modalities, **sizes
+    )
     return save_model(folder, build_segmenter(spec), spec, plan, training={}, metrics={})
 
 
@@ -134,6 +136,26 @@ def test_modalities_are_put_onto_the_grid_of_the_first(a_worker, a_model_of_two,
     assert "2 images (FLAIR, T1), but 1 is given" in error(images[:1])
     moved = images[1] | {"affine": (turned + np.eye(4, k=3)).tolist()}
     assert "FLAIR has" in error([images[0], moved]) and "different grids" in error([images[0], moved])
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_modality_that_is_not_available_is_null(a_worker, a_model_of_two, tmp_path):
+    model = save_untrained_model(
+        tmp_path / "model", missing_modalities=True, modalities=("FLAIR", "T1"), spacing=(1.0, 1.0, 3.0), **SMALL
+    )
+    scan, affine = a_scan(seed=3), AFFINES["negative determinant"]
+    nib.save(nib.Nifti1Image(scan, affine), tmp_path / "t1.nii.gz")
+    expected = as_the_command_does(model, {"T1": tmp_path / "t1.nii.gz"}, tmp_path / "command")
+    images = [None, volume_file(tmp_path / "t1.npy", scan, affine)]
+    answer, before = a_worker.ask("segment", model=model, images=images, output=tmp_path / "worker", device="cpu")
+    np.testing.assert_array_equal(np.load(answer["labels"]), expected)
+    assert "FLAIR not available: the model looks at T1 alone" in [one.get("message") for one in before]
+
+    def error(model, images):
+        return a_worker.error("segment", model=model, images=images, output=tmp_path / "no")["message"]
+
+    assert "there is no FLAIR" in error(a_model_of_two, images)
+    assert "every modality is missing" in error(model, [None, None])
     assert not (tmp_path / "no").exists()
 
 

@@ -31,14 +31,14 @@ def makeCardFolder(tmp_path):
             "spacing": [1.0, 1.0, 1.0],
             "normalization": [{"kind": "robust"}],
         }
-        network = {"format": 1, "network": {"architecture": "fused", "size": "small"}}
+        network = {"architecture": "fused", "size": "small"} | changes.pop("network", {})
         metadata = {"eval_metrics": {"validation_dice": 0.8765}, "training": {"cases": ["a", "b", "c"]}}
         labels = [
             {"value": 1, "name": "Left kidney", "colour": [230, 159, 0], "terminology": KIDNEY},
             {"value": 4, "name": "Lesion", "colour": [86, 180, 233], "terminology": None},
         ]
         writeJson(place / "plan.json", plan | changes.pop("plan", {}))
-        writeJson(place / "network.json", network)
+        writeJson(place / "network.json", {"format": 1, "network": network})
         writeJson(place / "labels.json", {"labels": changes.pop("labels", labels)})
         writeJson(place / "configs" / "metadata.json", metadata)
         assert not changes

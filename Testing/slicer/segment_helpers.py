@@ -93,7 +93,7 @@ class StandInRequest:
         if self.client.failing:
             self._end("failed", error=self.client.failing)
             return
-        voxels = np.load(self.arguments["images"][0]["array"])
+        voxels = np.load(next(image for image in self.arguments["images"] if image)["array"])
         labels = labelsOf(voxels)
         output = Path(self.arguments["output"])
         np.save(output / "labels.npy", labels)

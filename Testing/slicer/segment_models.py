@@ -31,7 +31,7 @@ def makeModel(folder: Path, **changes: object) -> Path:
 
     Args:
         folder: to be made.
-        changes: entries of the plan other than those of `PLAN`.
+        changes: entries of the plan other than those of `PLAN`. With several modalities it does without some.
     """
     runEngine([str(Path(__file__).resolve()), str(folder), json.dumps(PLAN | changes)])
     return folder
@@ -60,7 +60,13 @@ def _main(folder: str, changes: str) -> None:
 
     plan = Plan.model_validate(json.loads(changes))
     sizes = plan.model_dump(include={"crop_size", "patch_size", "stem_stride", "size"})
-    spec = NetworkSpec(architecture="unetrpp", in_channels=plan.channels, out_channels=plan.classes, **sizes)
+    spec = NetworkSpec(
+        architecture="unetrpp",
+        in_channels=plan.channels,
+        out_channels=plan.classes,
+        missing_modalities=plan.channels > 1,
+        **sizes,
+    )
     torch.manual_seed(0)
     metrics = {"validation_dice": 0.8765, "step": 0}
     save_model(folder, build_segmenter(spec), spec, plan, training={"cases": ["a", "b"], "steps": 0}, metrics=metrics)

@@ -52,6 +52,17 @@ def test_a_pre_training_run_is_refused_with_what_to_do(slicer, tmp_path):
         ModelCard.read(tmp_path)
 
 
+def test_a_model_of_whole_volumes_is_left_out_with_the_reason(slicer, makeCardFolder):
+    from TopoMAELib.model_folders import ModelCard, ModelFolderError
+
+    place = makeCardFolder()
+    content = json.loads((place / "network.json").read_text())
+    content["network"]["task"] = "classification"
+    (place / "network.json").write_text(json.dumps(content))
+    with pytest.raises(ModelFolderError, match="says the class of whole volumes and cannot segment"):
+        ModelCard.read(place)
+
+
 def test_the_run_that_a_model_started_from_is_found_while_it_exists(slicer, makeCardFolder, tmp_path):
     from TopoMAELib.model_folders import ModelCard
 

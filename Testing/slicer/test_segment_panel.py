@@ -135,14 +135,14 @@ def test_names_are_never_taken_for_html(scene, makePanel, makeCardFolder):
     from TopoMAELib.volumes import addVolume
 
     ModelList().add(makeCardFolder(plan={"dataset": "<b>bold</b>", "spacing": [9.0, 9.0, 9.0]}))
-    addVolume(greyVoxels(), OBLIQUE, "<img src=x>")
+    addVolume(greyVoxels(), OBLIQUE, "MR").SetName("<img src=x>")
     panel = makePanel()
     panel.enter()
     assert "<img src=x>: its voxels of" in panel.ui.misfitLabel.text
     for label in (panel.ui.misfitLabel, panel.ui.statusLabel, panel.ui.modelLabel):
         assert label.textFormat == qt.Qt.PlainText
     run(panel)
-    assert "<b>bold</b>" in panel.log.text()
+    assert "‹b>bold‹/b>" in panel.log.text()
 
 
 def test_the_log_does_not_grow_for_ever(panel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import cleanName, isElsewhere
 from TopoMAELib.volumes import VolumeError, volumeArrayAndAffine
 
 _KNOWN_FORMAT = 1
+_MOST_BYTES = 16 << 20  # of one text
 _MAX_SPACING_RATIO = 3.0
 _LOWEST_HU = -900.0  # air; no other modality has such values
 _MR_NAMES = re.compile(r"mr|t1|t2|flair", re.IGNORECASE)
@@ -50,6 +53,7 @@ class ModelCard:
         network: architecture and size, such as `fused, small`.
         pretrainedRun: folder of the pre-trained network that it started from, if it is still there; else empty.
         sizeOnDisk: bytes.
+        missingModalities: whether it was trained to do without some of the images.
     """
 
     folder: str
@@ -63,6 +67,7 @@ class ModelCard:
     network: str
     pretrainedRun: str
     sizeOnDisk: int
+    missingModalities: bool = False
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelCard:
@@ -71,7 +76,7 @@ class ModelCard:
         Args:
             folder: a model folder, or a finished fine-tuning run.
         Raises:
-            ModelFolderError: it is no model, one of a newer version, or damaged.
+            ModelFolderError: it is no model, one that does not segment, one of a newer version, or damaged.
         """
         place = _find(Path(folder))
         plan, network = _readObject(place / "plan.json"), _readObject(place / "network.json")
@@ -79,42 +84,46 @@ class ModelCard:
         if max(_number(plan.get("version")), _number(network.get("format"))) > _KNOWN_FORMAT:
             message = _("The model in {folder} was made by a newer version of TopoMAE; update TopoMAE.")
             raise ModelFolderError(message.format(folder=place))
+        if isinstance(network.get("network"), dict) and network["network"].get("task") == "classification":
+            message = _("The model in {folder} says the class of whole volumes and cannot segment.")
+            raise ModelFolderError(message.format(folder=place))
         try:
             return cls._of(place, plan, network["network"], labels, metadata)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise _damaged(place, f"{type(error).__name__}: {error}") from None
 
     @classmethod
     def _of(cls, place: Path, plan: dict, network: dict, labels: dict, metadata: dict) -> ModelCard:
         entries = sorted(labels["labels"], key=lambda entry: entry["value"])
         spacing = tuple(float(mm) for mm in plan["spacing"])
-        if len(spacing) != 3 or not all(mm > 0 for mm in spacing) or not plan["modalities"]:
+        if len(spacing) != 3 or not all(0 < mm < math.inf for mm in spacing) or not plan["modalities"]:
             raise ValueError("impossible spacing or no modality in plan.json")
         cases = metadata.get("training", {}).get("cases")
         dice = metadata.get("eval_metrics", {}).get("validation_dice")
         run = place.parent if place.name == "model" else place
         return cls(
             folder=str(place),
-            name=f"{plan['dataset']} ({run.name})",
+            name=cleanName(f"{plan['dataset']} ({run.name})"),
             labels=tuple(_labelOf(entry) for entry in entries),
-            modalities=tuple(str(name) for name in plan["modalities"]),
+            modalities=tuple(cleanName(name) for name in plan["modalities"]),
             spacing=spacing,
             normalization=tuple(str(how["kind"]) for how in plan["normalization"]),
             validationDice=float(dice) if isinstance(dice, (int, float)) else None,
             trainingCases=len(cases) if isinstance(cases, list) else None,
-            network=f"{network['architecture']}, {network['size']}",
+            network=cleanName(f"{network['architecture']}, {network['size']}"),
             pretrainedRun=_pretrainedRun(place),
             sizeOnDisk=sum(file.stat().st_size for file in place.rglob("*") if file.is_file()),
+            missingModalities=network.get("missing_modalities") is True,
         )
 
     def misfit(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode | None]) -> list[str]:
         """Say in what volumes are unlike those that the model was trained on; empty if they look alike.
 
         Args:
-            volumeNodes: one vtkMRMLScalarVolumeNode per modality, in the model's order.
+            volumeNodes: one vtkMRMLScalarVolumeNode per modality, in the model's order; None where there is none.
         """
         nodes = [node for node in volumeNodes if node is not None]
-        if len(nodes) != len(self.modalities):
+        if not self.isEnough(volumeNodes):
             names = ", ".join(self.modalities)
             message = _("The model needs {needed} volumes ({names}), but {given} are chosen.")
             if len(self.modalities) == 1:
@@ -124,10 +133,24 @@ class ModelCard:
             volumes = [volumeArrayAndAffine(node) for node in nodes]
         except VolumeError as error:
             return [str(error)]
-        found = []
-        for node, name, kind in zip(nodes, self.modalities, self.normalization, strict=False):
-            found += _valueMisfit(node, name, kind)
+        found = self._missing(volumeNodes)
+        for node, name, kind in zip(volumeNodes, self.modalities, self.normalization, strict=False):
+            found += _valueMisfit(node, name, kind) if node is not None else []
         return found + _gridMisfit(nodes, volumes) + self._spacingMisfit(nodes[0], volumes[0][1])
+
+    def isEnough(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode | None]) -> bool:
+        """Whether the model can work with these: one per modality, or at least one if it does without the others."""
+        given = [node is not None for node in volumeNodes]
+        return len(given) == len(self.modalities) and (any(given) if self.missingModalities else all(given))
+
+    def _missing(self, volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode | None]) -> list[str]:
+        pairs = list(zip(self.modalities, volumeNodes, strict=True))
+        missing = [name for name, node in pairs if node is None]
+        if not missing:
+            return []
+        message = _("{missing} not available: the model looks at {given} alone.")
+        given = ", ".join(name for name, node in pairs if node is not None)
+        return [message.format(missing=", ".join(missing), given=given)]
 
     def _spacingMisfit(self, node: slicer.vtkMRMLScalarVolumeNode, affine: np.ndarray) -> list[str]:
         given = rasSpacing(affine)
@@ -190,8 +213,10 @@ def _find(folder: Path) -> Path:
 
 def _readObject(file: Path) -> dict:
     try:
+        if file.stat().st_size > _MOST_BYTES or not file.is_file():
+            raise ValueError(_("not a text file of moderate size"))
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     if not isinstance(content, dict):
         raise _damaged(file, _("not an object"))
@@ -203,15 +228,15 @@ def _labelOf(entry: dict) -> ModelLabel:
     value, terminology = int(entry["value"]), entry.get("terminology")
     if value <= 0:
         raise ValueError(f"label value {value}")
-    return ModelLabel(value, str(entry["name"]), (red, green, blue), terminology)
+    return ModelLabel(value, cleanName(entry["name"]), (red, green, blue), terminology)
 
 
 def _pretrainedRun(place: Path) -> str:
     """Where the training of a model in its run folder started from; empty if that is not there."""
     try:
-        settings = json.loads((place.parent / "settings.json").read_text(encoding="utf-8"))
+        settings = _readObject(place.parent / "settings.json")
         start = settings["settings"]["init"]
-        if not isinstance(start, str) or not Path(start).is_dir():
+        if not isinstance(start, str) or isElsewhere(start, place) or not Path(start).is_dir():
             return ""
         # What is recorded may be the folder `model` in the run folder.
         isPart = Path(start).name == "model" and (Path(start).parent / "settings.json").is_file()

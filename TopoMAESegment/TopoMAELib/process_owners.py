@@ -59,9 +59,11 @@ class ProcessOwner:
 def readOwner(path: Path) -> ProcessOwner | None:
     """Who holds a lock file; None if there is none, or none that can be read (it may just be written)."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            return None
         fields = json.loads(path.read_bytes())
         return ProcessOwner(*(kind(fields[name]) for name, kind in _FIELDS))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 

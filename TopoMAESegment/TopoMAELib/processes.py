@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import qt
 import slicer
@@ -17,6 +18,9 @@ from TopoMAELib.waiting import Waiting
 
 # An answer is far shorter. What goes on without a line end for longer than this is cut, so that memory is not filled.
 LONGEST_LINE = 16 * 1024 * 1024
+
+# Nothing can be imported from here.
+NEUTRAL_FOLDER = str(Path(__file__).resolve().parents[1] / "Resources")
 
 # Printed by the launcher of Slicer's own Python, which turns a crash of its child into exit code 1.
 _LAUNCHER_SAW_A_CRASH = "exit abnormally"
@@ -110,7 +114,8 @@ class Process:
             program: path of the executable.
             arguments: passed on as they are.
             environment: all environment variables of the process; None for those of Slicer.
-            folder: working folder; "" for that of Slicer.
+            folder: working folder; "" for one that holds no Python files. Not that of Slicer, which may be where the
+                user opened a file: `python -m` imports from its working folder first.
         """
         # The application is the parent: an object owned by Python would be destroyed, within its own signal, by
         # dropping it there.
@@ -120,8 +125,7 @@ class Process:
             for name, value in environment.items():
                 variables.insert(name, value)
             process.setProcessEnvironment(variables)
-        if folder:
-            process.setWorkingDirectory(folder)
+        process.setWorkingDirectory(folder or NEUTRAL_FOLDER)
         # Slots without arguments: which overload of `finished` PythonQt takes differs between Qt 5 and Qt 6.
         process.started.connect(self._onStarted)
         process.errorOccurred.connect(self._onError)
@@ -246,6 +250,8 @@ class Process:
 def killProcess(pid: int) -> None:
     """End a process of this machine at once; one that has ended already is left in peace."""
     # Windows has no SIGKILL; there any signal means TerminateProcess, and no console window is needed for it.
+    if not 1 < pid < 2**31:  # 0 and negative numbers mean groups of processes
+        return
     with contextlib.suppress(OSError):
         os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 

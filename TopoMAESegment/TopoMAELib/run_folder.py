@@ -16,7 +16,7 @@ from TopoMAELib.line_tail import LineTail
 from TopoMAELib.process_owners import ProcessOwner, readOwner
 from TopoMAELib.run_curves import CurveTable
 from TopoMAELib.run_failure import RunFailure, consoleFailure
-from TopoMAELib.run_progress import RunProgress, parsedEvent
+from TopoMAELib.run_progress import RunProgress, parsedEvent, wholeNumber
 from TopoMAELib.run_records import DRIVER_FILE, KINDS, LAUNCH_FILE, LaunchRecord, readJson
 
 RUNNING, STOPPED, FAILED, DONE, INTERRUPTED = "running", "stopped", "failed", "done", "interrupted"
@@ -109,7 +109,7 @@ class RunFolder:
         if self.owner is not None or (launch is not None and launch.alive):
             return RUNNING
         status = readJson(self.path / "status.json")
-        told = {"ok": DONE, "stopped": STOPPED, "failed": FAILED}.get(status.get("status"), INTERRUPTED)
+        told = {"ok": DONE, "stopped": STOPPED, "failed": FAILED}.get(str(status.get("status")), INTERRUPTED)
         if told != DONE and launch is not None and not _later(status.get("time"), launch.time):
             return FAILED  # the last start did not even get to open the run
         return told
@@ -118,7 +118,7 @@ class RunFolder:
     def step(self) -> int:
         """Steps done, as far as the events or, for an old run, the last checkpoint tell."""
         saved = readJson(self.path / "status.json").get("step")
-        return max(self.progress.step, saved if isinstance(saved, int) else 0)
+        return max(self.progress.step, wholeNumber(saved) or 0)
 
     @property
     def changed(self) -> float:

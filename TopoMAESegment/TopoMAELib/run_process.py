@@ -18,7 +18,9 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import linkLeadingOut
 from TopoMAELib.process_owners import ProcessOwner
+from TopoMAELib.processes import NEUTRAL_FOLDER
 from TopoMAELib.run_failure import RunFailure
 from TopoMAELib.run_folder import DONE, RUNNING, NotARun, RunFolder
 from TopoMAELib.run_records import DriverSeat, LaunchRecord
@@ -191,9 +193,13 @@ class RunProcess:
         owner, launch = self.runFolder.owner, self.runFolder.launch
         if owner is None and launch is not None and launch.alive:
             owner = launch.process
-        if owner is not None and owner.here:
+        if owner is not None and owner.here and self._isCertain(owner):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(owner.pid, number)
+
+    def _isCertain(self, owner: ProcessOwner) -> bool:
+        """Whether a process is the one that works on the run, whatever a folder copied from elsewhere may say."""
+        return bool(owner.started) or (self._popen is not None and self._popen.pid == owner.pid)
 
 
 def startRun(command: Sequence[str], runFolder: str | Path, interpreter: object) -> RunProcess:
@@ -212,6 +218,7 @@ def startRun(command: Sequence[str], runFolder: str | Path, interpreter: object)
     folder = RunFolder(runFolder)
     kind, *arguments = (str(part) for part in command)
     _mustBeFree(folder)
+    _mustBeContained(folder)
     fresh = not folder.path.exists()
     folder.path.mkdir(parents=True, exist_ok=True)
     process = RunProcess(folder)
@@ -257,6 +264,14 @@ def _mustBeFree(folder: RunFolder) -> None:
         raise RunInUse(_("The run {name} is just being started. Attach to it instead.").format(name=folder.name))
 
 
+def _mustBeContained(folder: RunFolder) -> None:
+    """A run folder may come from elsewhere; what is a link there, such as a log, must not have us write elsewhere."""
+    name = linkLeadingOut(folder.path)
+    if name:
+        text = _("{name} in the run folder {path} leads out of it; put what it leads to in its place.")
+        raise NotARun(text.format(name=name, path=folder.path))
+
+
 def _launch(kind: str, arguments: list[str], folder: RunFolder, interpreter: object) -> subprocess.Popen:
     """Start the process, detached from Slicer, and note how."""
     console = folder.path / "console.log"
@@ -275,8 +290,8 @@ def _launch(kind: str, arguments: list[str], folder: RunFolder, interpreter: obj
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(interpreter.environment),
-            # Not where Slicer was started: "-m" imports from there first.
-            cwd=str(interpreter.source) if interpreter.source else str(folder.path),
+            # Not where Slicer was started, nor the run folder: "-m" imports from there first.
+            cwd=str(interpreter.source) or NEUTRAL_FOLDER,
             **detached,
         )
     record.withProcess(popen.pid).save(folder.path)

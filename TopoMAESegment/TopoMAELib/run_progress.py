@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
+_LONGEST = 1e9  # seconds, or steps, that a run may take: more is a damaged line
+_MOST_WARNINGS = 1000
 _MAIN_PHASES = ("pretrain", "finetune")
 
 
@@ -70,7 +72,7 @@ class RunProgress:
         elif kind == "warning":
             case = f"{event['case']}: " if event.get("case") else ""
             text = f"{case}{event.get('message', '')}"
-            if text not in self.warnings:
+            if len(self.warnings) < _MOST_WARNINGS and text not in self.warnings:
                 self.warnings.append(text)
         elif kind == "error":
             self.error = event
@@ -80,7 +82,10 @@ class RunProgress:
 
     def _takeProgress(self, event: dict) -> None:
         phase = PhaseProgress(
-            str(event.get("phase", "")), _whole(event.get("step")) or 0, _whole(event.get("of")), _number(event)
+            phase=str(event.get("phase", "")),
+            step=wholeNumber(event.get("step")) or 0,
+            of=wholeNumber(event.get("of")),
+            secondsLeft=_number(event),
         )
         if phase.phase in _MAIN_PHASES:
             self.main, self.side = phase, None
@@ -99,10 +104,13 @@ def parsedEvent(line: str) -> dict | None:
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def wholeNumber(value: object) -> int | None:
+    """A number of steps from a file; None if it can be none."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LONGEST
+    return value if known else None
 
 
 def _number(event: dict) -> float | None:
     value = event.get("seconds_left")
-    return float(value) if isinstance(value, (int, float)) else None
+    known = isinstance(value, (int, float)) and 0 <= value < _LONGEST  # false for nan, too
+    return float(value) if known else None

@@ -18,6 +18,7 @@ from TopoMAELib.process_owners import ProcessOwner, readOwner, removeLock, takeL
 LAUNCH_FILE = ".launch.json"
 DRIVER_FILE = ".driver"
 KINDS = ("pretrain", "finetune")
+_MOST_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class LaunchRecord:
                 started=str(content.get("started", "")),
                 host=str(content.get("host", "")),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # OverflowError: JSON can spell an infinite number
             return None
 
 
@@ -119,6 +120,8 @@ class DriverSeat:
 def readJson(path: Path) -> dict:
     """A JSON object from a file; empty if there is none that can be read."""
     try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:  # a pipe would be waited for
+            return {}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -14,8 +14,8 @@ from TopoMAELib.run_folder import RUNNING, NotARun, RunFolder
 from TopoMAELib.run_process import RunInUse, drivenElsewhere
 
 _OF_A_RUN = {
-    "checkpoints", "console.log", "events.jsonl", "lock", "lock.takeover", "metrics.csv", "model", "plan.json",
-    "preprocessed", "previews", "report.html", "settings.json", "status.json", "stop", "tensorboard",
+    "checkpoints", "console.log", "data.json", "events.jsonl", "lock", "lock.takeover", "metrics.csv", "model",
+    "plan.json", "preprocessed", "previews", "report.html", "settings.json", "status.json", "stop", "tensorboard",
 }  # fmt: skip
 
 

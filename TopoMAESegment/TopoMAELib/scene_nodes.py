@@ -8,6 +8,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from TopoMAELib.harmless import cleanName
+
 ROLE_ATTRIBUTE = "TopoMAE.Role"
 
 
@@ -29,6 +31,7 @@ def roleNode(className: str, role: str, name: str, folder: str = "", hidden: boo
         folder: subject hierarchy folder to put a new node in; none if empty.
         hidden: keep a new node out of node selectors, and from being selected there when it is added.
     """
+    name = cleanName(name)
     node = findRoleNode(role, className)
     if node is not None:
         if node.GetName() != name:

@@ -10,6 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
+from TopoMAELib.harmless import cleanName
 from TopoMAELib.model_card import ModelLabel
 from TopoMAELib.volumes import placeBeside, volumeAffine
 
@@ -85,7 +86,7 @@ def labelOfSegment(segment: slicer.vtkSegment) -> int | None:
 
 def terminologyText(terminology: dict | None) -> str:
     """A label's terminology of `labels.json` as Slicer writes it into a segment's tag; empty for None."""
-    if not terminology:
+    if not terminology or not isinstance(terminology, dict):
         return ""
     category, kind, modifier = (_code(terminology.get(part)) for part in ("category", "type", "modifier"))
     return "~".join([_TERMINOLOGY_CONTEXT, category, kind, modifier, _ANATOMIC_CONTEXT, "^^", "^^"])
@@ -220,7 +221,8 @@ def _tag(segment: slicer.vtkSegment, name: str) -> str:
 
 
 def _code(code: dict | None) -> str:
-    parts = [str((code or {}).get(part, "")) for part in ("scheme", "value", "meaning")]
+    given = code if isinstance(code, dict) else {}
+    parts = [cleanName(given.get(part, "")) for part in ("scheme", "value", "meaning")]
     return "^".join(part.replace("^", " ").replace("~", " ") for part in parts)
 
 

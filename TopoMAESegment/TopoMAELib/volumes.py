@@ -7,6 +7,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import cleanName
+
 
 class VolumeError(ValueError):
     """A volume that cannot be used; the message is one sentence that says why and what to do."""
@@ -68,7 +70,7 @@ def addVolume(array: np.ndarray, affine: np.ndarray, name: str) -> slicer.vtkMRM
     Returns:
         The vtkMRMLScalarVolumeNode, with display nodes.
     """
-    uniqueName = slicer.mrmlScene.GenerateUniqueName(name)
+    uniqueName = slicer.mrmlScene.GenerateUniqueName(cleanName(name))
     volumeNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", uniqueName)
     updateVolume(volumeNode, array, affine)
     volumeNode.CreateDefaultDisplayNodes()

@@ -30,6 +30,12 @@ class SegmentContext:
         count = len(self._card.modalities) if self._card else 1
         return [node for node in inputVolumes(self._parameters, count) if node is not None]
 
+    def volumeOfEachModality(self) -> list[slicer.vtkMRMLScalarVolumeNode | None]:
+        """The chosen volumes in the order of the model's modalities, None where none is chosen."""
+        if self._parameters is None or self._card is None:
+            return []
+        return inputVolumes(self._parameters, len(self._card.modalities))
+
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
         """The chosen or last made segmentation."""
         return self._parameters.segmentation if self._parameters else None

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import spreadsheetCell
 from TopoMAELib.model_card import ModelCard
 from TopoMAELib.segmentations import updateSegmentation
 from TopoMAELib.volumes import VolumeError, volumeAffine
@@ -20,12 +21,13 @@ _CHANNEL = re.compile(r"^(.*)_(\d{4})$")
 _COLUMNS = ("case", "label", "name", "voxels", "volume_mm3")
 
 
-def filesToSegment(folder: str | Path, modalities: int) -> list[tuple[str, list[Path]]]:
+def filesToSegment(folder: str | Path, modalities: int, mayLack: bool = False) -> list[tuple[str, list[Path | None]]]:
     """Name and files of each case in a folder, sorted by name.
 
     Args:
         folder: holds volume files. (DICOM series are opened in the DICOM module, which knows how to sort them.)
         modalities: of the model. With more than one, NAME_0000.*, NAME_0001.* … are one case.
+        mayLack: whether files of a case may be missing; they are None then.
     Raises:
         VolumeError: there is none.
     """
@@ -38,15 +40,20 @@ def filesToSegment(folder: str | Path, modalities: int) -> list[tuple[str, list[
         channel = _CHANNEL.match(name) if modalities > 1 else None
         if name:
             cases.setdefault(channel.group(1) if channel else name, []).append(path)
-    found = [(name, files) for name, files in sorted(cases.items()) if len(files) == modalities]
+    found: list = []
+    for name, files in sorted(cases.items()):
+        if len(files) == modalities:
+            found.append((name, files))
+        elif mayLack and (some := _inTheirPlaces(files, modalities)):
+            found.append((name, some))
     if not found:
         message = _("{folder} holds no volumes for a model of {count} images per case; choose another folder.")
         raise VolumeError(message.format(folder=folder, count=modalities))
     return found
 
 
-def loadVolumes(paths: list[Path]) -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """Load the files of a case into the scene, without showing them; all of them or none.
+def loadVolumes(paths: list[Path | None]) -> list[slicer.vtkMRMLScalarVolumeNode | None]:
+    """Load the files of a case into the scene, without showing them; all of them or none. None stays None.
 
     Raises:
         VolumeError: one cannot be read.
@@ -54,9 +61,9 @@ def loadVolumes(paths: list[Path]) -> list[slicer.vtkMRMLScalarVolumeNode]:
     nodes: list = []
     try:
         for path in paths:
-            nodes.append(_load(path))
+            nodes.append(path and _load(path))
     except Exception as error:
-        for node in nodes:
+        for node in filter(None, nodes):
             slicer.mrmlScene.RemoveNode(node)
         raise VolumeError(_("{path} cannot be read: {reason}").format(path=path, reason=error)) from error
     return nodes
@@ -99,7 +106,8 @@ class FolderOutput:
         voxelVolume = abs(float(np.linalg.det(volumeAffine(volumeNode)[:3, :3])))
         for label in self._card.labels:
             voxels = int((labels == label.value).sum())
-            self._rows.append((name, label.value, label.name, voxels, f"{voxels * voxelVolume:.6g}"))
+            names = spreadsheetCell(name), label.value, spreadsheetCell(label.name)
+            self._rows.append((*names, voxels, f"{voxels * voxelVolume:.6g}"))
         self._writeTable()
         return path
 
@@ -114,6 +122,18 @@ def _caseName(path: Path) -> str:
     """Name of the case that a path belongs to; empty if it is no input."""
     ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), "")
     return path.name[: -len(ending)] if ending and path.is_file() and not path.name.startswith(".") else ""
+
+
+def _inTheirPlaces(files: list[Path], modalities: int) -> list[Path | None] | None:
+    """Files of a case by the number at the end of their names, None for those missing; None if a name has no such."""
+    places: list = [None] * modalities
+    for path in files:
+        channel = _CHANNEL.match(_caseName(path))
+        place = int(channel.group(2)) if channel else modalities
+        if place >= modalities or places[place] is not None:
+            return None
+        places[place] = path
+    return places
 
 
 def _load(path: Path) -> slicer.vtkMRMLScalarVolumeNode:

@@ -36,6 +36,7 @@ class InputPanel:
         self._ui = ui
         self._parameters: SegmentParameters | None = None
         self._modalities: tuple[str, ...] = ()
+        self._mayLack = False
         self._selectors: list = []
         self._labels: list = []
         self._updating = False
@@ -57,15 +58,21 @@ class InputPanel:
         for selector in self._selectors:
             selector.setMRMLScene(None)
 
-    def setModalities(self, names: Sequence[str]) -> None:
-        """Offer one selector for each of the model's images."""
-        if tuple(names) == self._modalities:
+    def setModalities(self, names: Sequence[str], mayLack: bool = False) -> None:
+        """Offer one selector for each of the model's images.
+
+        Args:
+            names: of the images.
+            mayLack: whether the model does without some of them.
+        """
+        if (tuple(names), mayLack) == (self._modalities, self._mayLack):
             return
-        self._modalities = tuple(names)
+        self._modalities, self._mayLack = tuple(names), mayLack
         while len(self._selectors) < len(self._modalities):
             self._addSelector()
         for label, selector, name in zip(self._labels, self._selectors, self._modalities, strict=False):
             label.setText(_("{modality}:").format(modality=name))
+            selector.noneDisplay = _("Not available") if mayLack else _("Choose a volume")
             selector.setToolTip(_("The model sees this volume as {modality}").format(modality=toolTipText(name)))
         self.refresh()
 

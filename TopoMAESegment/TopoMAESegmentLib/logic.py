@@ -17,7 +17,7 @@ from TopoMAESegmentLib.batch_task import BatchItem, BatchTask
 from TopoMAESegmentLib.folder_files import FolderOutput, filesToSegment, loadVolumes
 from TopoMAESegmentLib.probabilities import outdateProbabilities, updateProbabilities
 from TopoMAESegmentLib.sequences import Frame, SequenceResult, framesOf
-from TopoMAESegmentLib.volume_groups import casesInFolder
+from TopoMAESegmentLib.volume_groups import casesInFolder, firstVolume
 from TopoMAESegmentLib.worker_logic import WorkerLogic
 from TopoMAESegmentLib.worker_task import WorkerTask
 
@@ -56,7 +56,7 @@ class SegmentLogic(WorkerLogic):
 
     def segment(
         self,
-        volumeNodes: slicer.vtkMRMLScalarVolumeNode | Sequence[slicer.vtkMRMLScalarVolumeNode],
+        volumeNodes: slicer.vtkMRMLScalarVolumeNode | Sequence[slicer.vtkMRMLScalarVolumeNode | None],
         model: str | Path | ModelCard,
         device: str = "auto",
         mirror: bool = False,
@@ -69,7 +69,8 @@ class SegmentLogic(WorkerLogic):
         """Segment a volume.
 
         Args:
-            volumeNodes: the volume, or one per modality in the model's order, all on the same voxels.
+            volumeNodes: the volume, or one per modality in the model's order, all on the same voxels; None for
+                one that is not available, if the model does without (`ModelCard.missingModalities`).
             model: folder of a model or of a finished fine-tuning run, or the name of a model on the list.
             device: `auto`, `cpu` or `cuda`.
             mirror: average over mirrored views; slower, usually a little better.
@@ -151,7 +152,8 @@ class SegmentLogic(WorkerLogic):
 
         Args:
             itemID: of the subject hierarchy. For a model of several modalities, the volumes directly in one
-                folder are the modalities of one case.
+                folder are the modalities of one case. Where some are missing and the model does without, the
+                names of the volumes must hold those of the modalities.
             model, device, mirror, probabilities, waitForCompletion, onProgress, onFinished: as for `segment`.
         Returns:
             One segmentation per case, or the task.
@@ -168,7 +170,7 @@ class SegmentLogic(WorkerLogic):
         def startCase(nodes: Sequence, progress: Callable, finished: Callable) -> WorkerTask:
             return self._segmentScene(card, nodes, options, None, progress, finished)
 
-        items = [BatchItem(nodes[0].GetName(), _bound(startCase, nodes)) for nodes in found.cases]
+        items = [BatchItem(firstVolume(nodes).GetName(), _bound(startCase, nodes)) for nodes in found.cases]
         task = BatchTask(items, onProgress, onFinished, found.problems)
         return task.wait() if waitForCompletion else task
 
@@ -204,19 +206,19 @@ class SegmentLogic(WorkerLogic):
                 inputFolder, model, device, mirror, False, waitForCompletion, onProgress, onFinished
             )
         card = self.findModel(model)
-        cases = filesToSegment(inputFolder, len(card.modalities))
+        cases = filesToSegment(inputFolder, len(card.modalities), card.missingModalities)
         output = FolderOutput(inputFolder, outputFolder, card)
         options = SegmentOptions(device, mirror)
 
-        def startCase(case: tuple[str, list[Path]], progress: Callable, finished: Callable) -> WorkerTask:
+        def startCase(case: tuple[str, list[Path | None]], progress: Callable, finished: Callable) -> WorkerTask:
             name, files = case
             nodes = loadVolumes(files)
 
             def read(answer: dict, exchange: object) -> Path:
-                return output.write(name, exchange.load(answer["labels"]), nodes[0])
+                return output.write(name, exchange.load(answer["labels"]), firstVolume(nodes))
 
             def finish(task: WorkerTask) -> None:
-                for node in nodes:
+                for node in filter(None, nodes):
                     slicer.mrmlScene.RemoveNode(node)
                 finished(task)
 
@@ -261,12 +263,13 @@ class SegmentLogic(WorkerLogic):
         watched = [node for node in (*nodes, segmentationNode) if node is not None]
 
         def read(answer: dict, exchange: object) -> slicer.vtkMRMLSegmentationNode:
-            target = segmentationNode or self.earlierResult(nodes[0], card) or _addSegmentation(nodes[0])
+            volumeNode = firstVolume(nodes)
+            target = segmentationNode or self.earlierResult(volumeNode, card) or _addSegmentation(volumeNode)
             probabilities = answer.get("probabilities")
-            updateSegmentation(target, exchange.load(answer["labels"]), nodes[0], card.labels)
+            updateSegmentation(target, exchange.load(answer["labels"]), volumeNode, card.labels)
             outdateProbabilities(target)
             if probabilities:
-                updateProbabilities(target, exchange.load(probabilities), nodes[0], card.labels)
+                updateProbabilities(target, exchange.load(probabilities), volumeNode, card.labels)
             target.SetAttribute(_MODEL_ATTRIBUTE, card.folder)
             target.SetAttribute(_DEVICE_ATTRIBUTE, str(answer.get("device", "")))
             return target
@@ -293,17 +296,17 @@ class SegmentLogic(WorkerLogic):
         return self.start("segment", {"images": volumes}, arguments, read, watched, onProgress, onFinished)
 
 
-def _checkedVolumes(nodes: Sequence, card: ModelCard) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Arrays and affines, of as many volumes as the model has modalities.
+def _checkedVolumes(nodes: Sequence, card: ModelCard) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Arrays and affines, of as many volumes as the model has modalities; None where it does without.
 
     Raises:
         VolumeError: there are more or fewer, or one cannot be used.
     """
-    if len(nodes) != len(card.modalities) or any(node is None for node in nodes):
+    if not card.isEnough(nodes):
         given = sum(node is not None for node in nodes)
         message = _("The model needs {needed} volumes ({names}), but {given} were given.")
         raise VolumeError(message.format(needed=len(card.modalities), names=", ".join(card.modalities), given=given))
-    return [volumeArrayAndAffine(node) for node in nodes]
+    return [node and volumeArrayAndAffine(node) for node in nodes]
 
 
 def _addSegmentation(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:

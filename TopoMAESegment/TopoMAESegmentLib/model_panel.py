@@ -140,6 +140,8 @@ class ModelPanel:
         text = _("Works at {spacing} mm; network: {network}.").format(spacing=spacing, network=entry.card.network)
         if entry.card.trainingCases:
             text += " " + _("Learned from {n} labelled cases.").format(n=entry.card.trainingCases)
+        if entry.card.missingModalities:
+            text += " " + _("Does without some of its images.")
         return text
 
     def _onSelection(self) -> None:

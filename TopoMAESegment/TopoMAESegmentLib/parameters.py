@@ -47,9 +47,12 @@ def inputVolumes(parameters: SegmentParameters, count: int) -> list[vtkMRMLScala
 
 
 def sequenceVolumes(parameters: SegmentParameters, count: int) -> list | None:
-    """The volumes that stand for the sequences of a model of `count` modalities; None: take them in their order."""
-    chosen = [node for node in inputVolumes(parameters, count) if node]
-    return chosen if count > 1 and chosen else None
+    """The volumes that stand for the sequences of a model of `count` modalities, None for what is not chosen.
+
+    Returns: None if nothing is: take the sequences in their order.
+    """
+    chosen = inputVolumes(parameters, count)
+    return chosen if count > 1 and any(chosen) else None
 
 
 def setInputVolume(parameters: SegmentParameters, place: int, volumeNode: vtkMRMLScalarVolumeNode | None) -> None:

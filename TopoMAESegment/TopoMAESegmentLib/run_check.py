@@ -24,8 +24,13 @@ def whatIsMissing(parameters: SegmentParameters | None, card: ModelCard | None) 
     if parameters.inputMode == InputMode.SEQUENCE:
         return _missingInSequence(parameters, card)
     volumeNodes = inputVolumes(parameters, len(card.modalities))
+    if card.isEnough(volumeNodes):
+        return ""
     absent = [name for name, node in zip(card.modalities, volumeNodes, strict=False) if node is None]
-    return _("Choose a volume for {names}.").format(names=", ".join(absent)) if absent else ""
+    message = _("Choose a volume for {names}.")
+    if card.missingModalities:
+        message = _("Choose a volume for at least one of {names}.")
+    return message.format(names=", ".join(absent))
 
 
 def whatIsUnusual(parameters: SegmentParameters, card: ModelCard) -> list[str]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import plainToolTip
 from TopoMAELib.segmentations import undoHistory
 from TopoMAESegmentLib.context import SegmentContext
 from TopoMAESegmentLib.log_view import LogView
@@ -116,7 +117,7 @@ class SegmentPanel:
             return
         ui.segmentButton.setText(_("Segment with TopoMAE"))
         ui.segmentButton.setEnabled(not missing)
-        ui.segmentButton.setToolTip(missing or _("Segment, in the background"))
+        ui.segmentButton.setToolTip(plainToolTip(missing or _("Segment, in the background")))
         ui.progressBar.setVisible(False)
         self._say(self._outcome or missing)
 
@@ -140,7 +141,7 @@ class SegmentPanel:
         parameters, card = self._parameters, self._context.modelCard()
         if parameters is None:
             return None
-        volumeIDs = tuple(node.GetID() for node in self._context.volumeNodes())
+        volumeIDs = tuple(node and node.GetID() for node in self._context.volumeOfEachModality())
         browser = parameters.sequenceBrowser
         return (parameters.inputMode, volumeIDs, browser and browser.GetID(), inputFolder(), card and card.folder)
 
@@ -201,7 +202,7 @@ class SegmentPanel:
         options["probabilities"] = parameters.probabilities
         if parameters.inputMode == InputMode.FOLDER:
             return logic.segmentItem(inputFolder(), card, **options, **callbacks)
-        nodes = self._context.volumeNodes()
+        nodes = self._context.volumeOfEachModality()
         return logic.segment(nodes, card, segmentationNode=parameters.segmentation, **options, **callbacks)
 
     def _onProgress(self, fraction: float | None, secondsLeft: float | None, phase: str) -> None:

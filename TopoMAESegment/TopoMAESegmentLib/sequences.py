@@ -13,16 +13,17 @@ from slicer.i18n import tr as _
 from TopoMAELib.model_card import ModelCard
 from TopoMAELib.segmentations import updateSegmentation
 from TopoMAELib.volumes import VolumeError, placeBeside
+from TopoMAESegmentLib.volume_groups import firstVolume
 
 _RESULT_ATTRIBUTE = "TopoMAE.SegmentationOf"  # ID of the sequence of volumes that was segmented
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One moment: its index value in the browser, and one volume per modality."""
+    """One moment: its index value in the browser, and one volume per modality, None for what is not available."""
 
     indexValue: str
-    volumeNodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
+    volumeNodes: tuple[slicer.vtkMRMLScalarVolumeNode | None, ...]
 
 
 def volumeSequences(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> list[slicer.vtkMRMLSequenceNode]:
@@ -35,7 +36,7 @@ def volumeSequences(browserNode: slicer.vtkMRMLSequenceBrowserNode) -> list[slic
 
 def framesOf(
     browserNode: slicer.vtkMRMLSequenceBrowserNode,
-    volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode] | None,
+    volumeNodes: Sequence[slicer.vtkMRMLScalarVolumeNode | None] | None,
     card: ModelCard,
 ) -> list[Frame]:
     """The frames to segment.
@@ -43,13 +44,14 @@ def framesOf(
     Args:
         browserNode: the browser.
         volumeNodes: one per modality: the volume that the browser shows for a sequence, or a volume that is the
-            same at all times. None takes the browser's sequences in their order.
+            same at all times, or None for one that the model does without. None instead takes the browser's
+            sequences in their order.
         card: of the model.
     Raises:
         VolumeError: there is no sequence of images, or too few for the model.
     """
     sources = _sources(browserNode, volumeNodes, card)
-    timeline = next((source for source in sources if source.IsA("vtkMRMLSequenceNode")), None)
+    timeline = next((source for source in sources if source and source.IsA("vtkMRMLSequenceNode")), None)
     if timeline is None or timeline.GetNumberOfDataNodes() == 0:
         message = _("{browser} has no sequence of images that can be segmented; choose another sequence browser.")
         raise VolumeError(message.format(browser=browserNode.GetName()))
@@ -72,7 +74,7 @@ class SequenceResult:
         """Find or make the nodes; arguments as of `framesOf`."""
         self._browser, self._card = browserNode, card
         sources = _sources(browserNode, volumeNodes, card)
-        self._images = next(source for source in sources if source.IsA("vtkMRMLSequenceNode"))
+        self._images = next(source for source in sources if source and source.IsA("vtkMRMLSequenceNode"))
         self._shownVolume = browserNode.GetProxyNode(self._images)
         self._frames = self._earlier() or self._make()
         self.segmentationNode = browserNode.GetProxyNode(self._frames)
@@ -81,7 +83,7 @@ class SequenceResult:
         """Store the label map (I, J, K) of a frame, and show it if the browser shows that frame now."""
         node = slicer.vtkMRMLSegmentationNode()
         node.SetName(self._frames.GetName())
-        updateSegmentation(node, labels, frame.volumeNodes[0], self._card.labels, self._shownVolume)
+        updateSegmentation(node, labels, firstVolume(frame.volumeNodes), self._card.labels, self._shownVolume)
         self._frames.SetDataNodeAtValue(node, frame.indexValue)
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._browser)
 
@@ -115,19 +117,21 @@ class SequenceResult:
 
 
 def _sources(browserNode: object, volumeNodes: Sequence | None, card: ModelCard) -> list:
-    """Per modality a sequence, or a volume that is the same at all times."""
+    """Per modality a sequence, a volume that is the same at all times, or None if it is not available."""
     if volumeNodes:
-        sources = [browserNode.GetSequenceNode(node) or node for node in volumeNodes]
+        sources = [node and (browserNode.GetSequenceNode(node) or node) for node in volumeNodes]
     else:
         sources = volumeSequences(browserNode)[: len(card.modalities)]
-    if len(sources) == len(card.modalities):
+    if card.isEnough(sources):
         return sources
     message = _("The model needs {needed} images at each time ({names}), but {browser} has {given}.")
-    names = ", ".join(card.modalities)
+    names, given = ", ".join(card.modalities), sum(map(bool, sources))
     raise VolumeError(
-        message.format(needed=len(card.modalities), names=names, browser=browserNode.GetName(), given=len(sources))
+        message.format(needed=len(card.modalities), names=names, browser=browserNode.GetName(), given=given)
     )
 
 
-def _at(source: object, indexValue: str) -> slicer.vtkMRMLScalarVolumeNode:
+def _at(source: object, indexValue: str) -> slicer.vtkMRMLScalarVolumeNode | None:
+    if source is None:
+        return None
     return source.GetDataNodeAtValue(indexValue, False) if source.IsA("vtkMRMLSequenceNode") else source

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import qt
 import slicer
 import vtk
 
@@ -116,7 +117,7 @@ class SegmentWidget:
         card = self.modelPanel.card()
         self.context.setModelCard(card)
         if card:
-            self.inputPanel.setModalities(card.modalities)
+            self.inputPanel.setModalities(card.modalities, card.missingModalities)
 
     def _onParametersModified(self, *_arguments: object) -> None:
         if self._updating or self._parameters is None:
@@ -156,4 +157,4 @@ class SegmentWidget:
 
     def _showProblem(self, problem: str) -> None:
         self.log.add(problem)
-        slicer.util.warningDisplay(problem)
+        slicer.util.warningDisplay(problem, textFormat=qt.Qt.PlainText)

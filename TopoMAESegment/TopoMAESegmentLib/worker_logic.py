@@ -35,7 +35,7 @@ class WorkerLogic:
     def start(
         self,
         do: str,
-        volumes: dict[str, tuple[np.ndarray, np.ndarray] | list[tuple[np.ndarray, np.ndarray]]],
+        volumes: dict[str, tuple[np.ndarray, np.ndarray] | list[tuple[np.ndarray, np.ndarray] | None]],
         arguments: dict,
         read: Callable[[dict, object], object],
         nodes: Sequence[slicer.vtkMRMLNode] = (),
@@ -47,7 +47,8 @@ class WorkerLogic:
 
         Args:
             do: its name.
-            volumes: argument name to (array (I, J, K), affine (4, 4)), or to a list of them.
+            volumes: argument name to (array (I, J, K), affine (4, 4)), or to a list of them, None for what is
+                not available.
             arguments: the other arguments.
             read: makes the value from the result and the exchange.
             nodes: nodes that the request is about.
@@ -61,7 +62,7 @@ class WorkerLogic:
         exchange = self._makeExchange()
         try:
             sent = {
-                name: [exchange.saveVolume(*one) for one in value]
+                name: [one and exchange.saveVolume(*one) for one in value]
                 if isinstance(value, list)
                 else exchange.saveVolume(*value)
                 for name, value in volumes.items()

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from slicer.i18n import tr as _
 
 from TopoMAELib.run_folder import RunFolder
+from TopoMAELib.run_records import KINDS
+
+_FLAGS = ("--leave-out-bad",)
+_OPTIONS = ("--data", "--size", "--device", "--init", "--modality", "--set", "--seed")
 
 
 def pretrainCommand(
@@ -67,11 +71,13 @@ def finetuneCommand(
 def resumeCommand(run: RunFolder) -> list[str]:
     """The command that goes on with a run: that of its last start from Slicer, or one made from its settings.
 
+    Only options of trainings are taken from the folder, and the run folder is never one of them.
+
     Raises:
         ValueError: the folder does not say how the run was begun.
     """
     launch = run.launch
-    if launch is not None:
+    if launch is not None and launch.kind in KINDS and _areOfTraining(launch.arguments):
         return [launch.kind, *launch.arguments]
     settings = dict(run.settings)
     if not run.kind or not settings.get("data"):
@@ -100,6 +106,15 @@ def parseSettings(text: str) -> dict[str, str]:
             raise ValueError(_("“{word}” is not a setting. Write settings as name=value.").format(word=word))
         settings[name] = value
     return settings
+
+
+def _areOfTraining(arguments: Sequence[str]) -> bool:
+    """Whether arguments found in a run folder are those that trainings are started with from here.
+
+    The folder may come from elsewhere: another option, such as a second `--run`, could have any folder written to.
+    """
+    waiting = iter(arguments)
+    return all(one in _FLAGS or (one in _OPTIONS and next(waiting, None) is not None) for one in waiting)
 
 
 def _more(

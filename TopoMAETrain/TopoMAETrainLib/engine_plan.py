@@ -40,7 +40,7 @@ class PlanQuestion:
         """Arguments of the engine; plan and findings are written into `folder`."""
         command = ["-m", "topomae", "plan", "--events", "json", "--check-labels", "--leave-out-bad"]
         command += ["--data", self.dataFolder, "--size", self.size, "--device", self.device]
-        command += ["--output", str(folder / "plan.json"), "--remember", str(folder / "found.json")]
+        command += ["--output", str(folder / "plan.json"), "--remember", str(folder / "found.sqlite")]
         for name in self.modalityNames:
             command += ["--modality", name]
         for name, value in self.overrides:

@@ -9,12 +9,14 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import cleanName
 from TopoMAELib.run_folder import PREVIEW_KINDS, RunPreview
 from TopoMAELib.scene_nodes import findRoleNode, removeRoleNodes, roleNode
 from TopoMAELib.volumes import updateVolume
 from TopoMAETrainLib.nifti_preview import readPreview
 
 _ROLE = "preview."
+_MOST_BYTES = 1 << 20  # of nine points
 _COLORS = {
     "true": (0.0, 158 / 255, 115 / 255),
     "vit": (213 / 255, 94 / 255, 0.0),
@@ -48,10 +50,12 @@ class KeyPoints:
             ValueError: the file cannot be read.
         """
         try:
+            if preview.keyPoints.stat().st_size > _MOST_BYTES:
+                raise ValueError("impossibly large")
             content = json.loads(preview.keyPoints.read_text(encoding="utf-8"))
-            names = tuple(str(name) for name in content["names"])
+            names = tuple(cleanName(name) for name in content["names"])
             positions = {name: np.array(content[name], float) for name in _COLORS if name in content}
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"The key points {preview.keyPoints} cannot be read: {error}") from error
         if "true" not in positions or any(p.shape != (len(names), 3) for p in positions.values()):
             raise ValueError(f"The key points {preview.keyPoints} are damaged.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import isElsewhere
 from TopoMAELib.interpreter import Interpreter
 from TopoMAELib.processes import Process, ProcessEnd
 from TopoMAELib.run_failure import RunFailure
@@ -89,7 +90,8 @@ def _parts(run: RunFolder) -> list[str]:
     parts = ["--finetune", str(run.path)]
     start = str(run.settings.get("init") or "")
     # The start may be named by its run folder or by the model folder in it.
-    for folder in (Path(start), Path(start).parent) if start and start != "scratch" else ():
+    known = start and start != "scratch" and not isElsewhere(start, run.path)
+    for folder in (Path(start), Path(start).parent) if known else ():
         if RunFolder(folder).kind == "pretrain":
             return [*parts, "--pretrain", str(folder)]
     return parts

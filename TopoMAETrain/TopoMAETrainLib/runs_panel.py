@@ -11,6 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import asToolTip
 from TopoMAELib.run_folder import DONE, RUNNING, NotARun, RunFolder
 from TopoMAELib.run_process import RunInUse
 from TopoMAETrainLib.context import TrainContext
@@ -115,7 +116,8 @@ class RunsPanel:
         if run is None:
             return
         question = _("Delete the run {name} with its checkpoints, model and report? This cannot be undone.\n{path}")
-        if not slicer.util.confirmYesNoDisplay(question.format(name=run.name, path=run.path)):
+        text = question.format(name=run.name, path=run.path)
+        if not slicer.util.confirmYesNoDisplay(text, textFormat=qt.Qt.PlainText):
             return
         try:
             self._logic.deleteRun(run.path)
@@ -177,7 +179,7 @@ class RunsPanel:
         for row, (path, *texts) in enumerate(rows):
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(path)
+                item.setToolTip(asToolTip(path))
                 table.setItem(row, column, item)
         table.clearSelection()
         table.setCurrentCell(-1, -1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import qt
+
+from TopoMAELib.harmless import asToolTip
 
 READ_ONLY = qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled
 EDITABLE = READ_ONLY | qt.Qt.ItemIsEditable
@@ -54,8 +55,3 @@ def problemItem(table: object, errors: Sequence[str], warnings: Sequence[str]) -
         icon = qt.QStyle.SP_MessageBoxCritical if errors else qt.QStyle.SP_MessageBoxWarning
         item.setIcon(table.style().standardIcon(icon))
     return item
-
-
-def asToolTip(text: str) -> str:
-    """A text as a tool tip: what looks like markup in it is shown as it is, and long lines are wrapped."""
-    return "<p>" + html.escape(text).replace("\n", "</p><p>") + "</p>"

@@ -9,6 +9,7 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from TopoMAELib.harmless import plainToolTip
 from TopoMAELib.run_folder import DONE, RUNNING, STOPPED
 from TopoMAELib.run_process import RunInUse, RunProcess, drivenElsewhere
 from TopoMAELib.run_records import readJson
@@ -224,9 +225,9 @@ class TrainingPanel:
         mine = process is not None and process.readOnly is None
         problem = self.problem
         ui.startButton.setEnabled(not running and not problem)
-        ui.startButton.setToolTip(
-            _("A training is running here. Stop it first.") if running else problem or _("Start in the background.")
-        )
+        if running:
+            problem = _("A training is running here. Stop it first.")
+        ui.startButton.setToolTip(plainToolTip(problem or _("Start in the background.")))
         ui.stopButton.setEnabled(running and mine)
         ui.stopButton.setText(_("Stop at once") if running and process.stopping else _("Stop"))
         ui.resumeButton.setEnabled(process is not None and not running and mine and process.state() != DONE)

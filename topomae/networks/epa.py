@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from monai.networks.blocks import UnetResBlock
 from torch import nn
 
+from topomae.networks.shared_dropout import SharedDropout3d
+
 
 class GridProjection(nn.Module):
     """Linear projection along the tokens, (…, N) to (…, P), for any grid of tokens.
@@ -109,7 +111,7 @@ class PairedAttentionBlock(nn.Module):
         self.scale = nn.Parameter(1e-6 * torch.ones(channels))
         self.attention = PairedAttention(channels, grid, projected, heads, dropout)
         self.convolution = UnetResBlock(3, channels, channels, kernel_size=3, stride=1, norm_name=norm)
-        self.out = nn.Sequential(nn.Dropout3d(0.1), nn.Conv3d(channels, channels, kernel_size=1))
+        self.out = nn.Sequential(SharedDropout3d(0.1), nn.Conv3d(channels, channels, kernel_size=1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         grid = features.shape[2:]

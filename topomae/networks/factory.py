@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from torch import nn
 
 from topomae.data.plan import Plan
+from topomae.networks.classifier import VolumeClassifier
 from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
@@ -19,6 +20,7 @@ from topomae.networks.unetrpp import Unetrpp, UnetrppSegmenter, UnetrppSize
 
 Architecture = Literal["fused", "unetrpp", "unetr", "swinunetr"]
 Size = Literal["small", "base"]
+Task = Literal["segmentation", "classification"]
 Grid = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 UNETRPP_SIZES = {
@@ -42,18 +44,21 @@ class NetworkSpec(BaseModel):
     """Everything needed to build a network again: written beside its weights.
 
     Attributes:
+        task: what the network says: a class of each voxel, or of the whole volume.
         architecture: `fused` is TopoMAE; `unetrpp`, `unetr` and `swinunetr` are baselines.
         size: `small` for CPUs and laptops, `base` as published.
         in_channels: image channels (modalities).
-        out_channels: classes, background included.
+        out_channels: classes; of segmentation, background included.
         crop_size: (i, j, k) voxels of the crops it is trained on.
         patch_size: (i, j, k) voxels of one ViT token.
         stem_stride: (i, j, k) voxels of one token of UNETR++'s first stage.
         fused_stages: encoder stages that ViT features are added to.
+        missing_modalities: whether it was trained to do without some of its modalities.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    task: Task = "segmentation"
     architecture: Architecture = "fused"
     size: Size = "small"
     in_channels: PositiveInt
@@ -62,19 +67,20 @@ class NetworkSpec(BaseModel):
     patch_size: Grid
     stem_stride: Grid
     fused_stages: tuple[int, ...] = (3,)
+    missing_modalities: bool = False
 
     @classmethod
     def of(cls, plan: Plan, **choices: object) -> NetworkSpec:
-        """The specification that a plan calls for; `choices` are fields the plan does not decide."""
-        return cls(
-            size=plan.size,
-            in_channels=plan.channels,
-            out_channels=plan.classes,
-            crop_size=plan.crop_size,
-            patch_size=plan.patch_size,
-            stem_stride=plan.stem_stride,
-            **choices,
-        )
+        """The specification that a plan calls for; `choices` are fields that the plan does not decide, or not so."""
+        planned = {
+            "size": plan.size,
+            "in_channels": plan.channels,
+            "out_channels": plan.classes,
+            "crop_size": plan.crop_size,
+            "patch_size": plan.patch_size,
+            "stem_stride": plan.stem_stride,
+        }
+        return cls(**planned | choices)
 
 
 def build_segmenter(spec: NetworkSpec) -> nn.Module:
@@ -91,6 +97,23 @@ def build_segmenter(spec: NetworkSpec) -> nn.Module:
     if spec.architecture == "unetr":
         return PaddedSegmenter(_unetr(spec), multiple=16)
     return PaddedSegmenter(_swin_unetr(spec), multiple=32, least=64)
+
+
+def build_classifier(spec: NetworkSpec) -> VolumeClassifier:
+    """Build the classification network of a specification, randomly initialized.
+
+    Raises:
+        ValueError: an architecture that classification does not have.
+    """
+    if spec.architecture not in ("fused", "unetrpp"):
+        raise ValueError(f"{spec.architecture} cannot classify")
+    vit = _vit_encoder(spec) if spec.architecture == "fused" else None
+    return VolumeClassifier(_unetrpp(spec), vit, spec.out_channels)
+
+
+def build_network(spec: NetworkSpec) -> nn.Module:
+    """Build the network of a specification, whatever its task."""
+    return build_classifier(spec) if spec.task == "classification" else build_segmenter(spec)
 
 
 def build_co_pretrainer(spec: NetworkSpec) -> CoPretrainer:

@@ -121,12 +121,8 @@ class Unetrpp(nn.Module):
             image: the crop.
             available: (B, C) bool, the modalities that each sample has; None where nothing is missing.
         """
-        image = hide_missing(image, available)
-        features = self.missing(self.downsamplings[0](image), available)
-        stages = [self.encoder[0](features)]
-        for downsampling, blocks in zip(self.downsamplings[1:], self.encoder[1:], strict=True):
-            stages.append(blocks(downsampling(stages[-1])))
-        return UnetrppFeatures(self.convolution(image), tuple(stages))
+        stages = encode_stages(self, image, available)
+        return UnetrppFeatures(self.convolution(hide_missing(image, available)), tuple(stages))
 
     def decode(self, features: UnetrppFeatures) -> list[torch.Tensor]:
         """Return three decoded maps: full resolution, stem grid, and half the stem grid."""
@@ -165,6 +161,24 @@ def apply_heads(segmenter: nn.Module, maps: list[torch.Tensor]) -> list[torch.Te
     if not segmenter.training:
         return segmenter.heads[0](maps[0])
     return [head(decoded) for head, decoded in zip(segmenter.heads, maps, strict=True)]
+
+
+def encode_stages(
+    unetrpp: nn.Module, image: torch.Tensor, available: torch.Tensor | None, last: int = 3
+) -> list[torch.Tensor]:
+    """Maps of the encoder stages up to number `last`.
+
+    Args:
+        unetrpp: has the parts of the encoder: `downsamplings`, `missing` and `encoder`.
+        image: (B, C, D, H, W).
+        available: (B, C) bool, the modalities that each sample has; None where nothing is missing.
+        last: the deepest stage that is wanted, 0 to 3.
+    """
+    features = unetrpp.missing(unetrpp.downsamplings[0](hide_missing(image, available)), available)
+    stages = [unetrpp.encoder[0](features)]
+    for downsampling, blocks in zip(unetrpp.downsamplings[1 : last + 1], unetrpp.encoder[1 : last + 1], strict=True):
+        stages.append(blocks(downsampling(stages[-1])))
+    return stages
 
 
 def stage_grids(crop_size: Sequence[int], stem_stride: Sequence[int]) -> list[tuple[int, int, int]]:

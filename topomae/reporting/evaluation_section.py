@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from topomae.bounded_reading import is_elsewhere
 from topomae.errors import TopoMAEError
 from topomae.evaluation import Evaluation, left_out
 from topomae.metrics import BOTH_EMPTY
@@ -104,7 +105,7 @@ def picture_section(
     """Slices with contours: the `count` worst cases, then the middle one and the best for comparison."""
     sources = evaluation.summary.sources
     predictions, labels, images = (
-        given or (Path(sources[name]) if name in sources else None)
+        given or _source(sources.get(name, ""), evaluation.folder)
         for given, name in ((predictions, "predictions"), (labels, "labels"), (images, "images"))
     )
     if predictions is None or labels is None or count < 1:
@@ -119,6 +120,11 @@ def picture_section(
         _one_case(place, pairs.get(case), case, own, images, values) for place, case, own in _chosen(evaluation, count)
     ]
     return join([heading, _legend(), parts])
+
+
+def _source(text: str, folder: Path | None) -> Path | None:
+    """A path that summary.json names; None if there is none, or if another computer would be asked for it."""
+    return None if not text or is_elsewhere(text, folder or Path()) else Path(text)
 
 
 def cases_worst_first(evaluation: Evaluation) -> list[tuple[str, list[Row]]]:

@@ -13,12 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
+from topomae.harmless import printable
 from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR, SERIES_COLOURS
 
 Curve = tuple[np.ndarray, np.ndarray]
 
 _BRANCHES = {"vit": "ViT", "unetrpp": "UNETR++"}
 _MOST_POINTS = 300
+_MOST_SERIES = 40
+_LONGEST_TITLE, _LONGEST_NAME = 60, 40  # letters; what is longer has no room beside the curves
 
 
 def group_curves(curves: Mapping[tuple[str, str], Curve]) -> dict[str, dict[str, Curve]]:
@@ -76,16 +79,17 @@ def curve_picture(title: str, curves: Mapping[str, Curve]) -> bytes:
     figure = Figure(figsize=(4.6, 2.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for number, (name, (steps, values)) in enumerate(curves.items()):
+    curves = dict(list(curves.items())[:_MOST_SERIES])
+    for number, (steps, values) in enumerate(curves.values()):
         at, mean = thinned(steps, values)
         colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
         marker = "o" if len(at) < 20 else None
-        axes.plot(at, mean, color=colour, label=name, linewidth=1.5, marker=marker, markersize=3)
+        axes.plot(at, mean, color=colour, linewidth=1.5, marker=marker, markersize=3)
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(0)])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and drawn.min() > 0 and drawn.max() > 30 * drawn.min():
         axes.set_yscale("log")
-    axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+    axes.set_title(_shortened(title, _LONGEST_TITLE), fontsize=10, loc="left", parse_math=False)
     axes.set_xlabel("step", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=8)
@@ -93,10 +97,16 @@ def curve_picture(title: str, curves: Mapping[str, Curve]) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
         # A label that starts with "_" would be left out, so handles are given one by one.
-        legend = axes.legend(axes.lines, list(curves), fontsize=8, frameon=False)
+        names = [_shortened(name, _LONGEST_NAME) for name in curves]
+        legend = axes.legend(axes.lines, names, fontsize=8, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return _saved(figure, "svg")
+
+
+def _shortened(text: str, most: int) -> str:
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def thinned(steps: np.ndarray, values: np.ndarray, most: int = _MOST_POINTS) -> Curve:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 from html import escape
 
-# Nothing may be fetched or run, whatever a name or message contains.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+from topomae.harmless import printable
+
+# Nothing may be fetched, run, or sent anywhere, whatever a name or message contains.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 # Okabe and Ito's colours, told apart with every kind of colour vision. The label is drawn as a full line and
 # the prediction as a dashed one, so that the pictures also work in grey.
@@ -82,7 +84,7 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
         attributes: `class_` stands for `class`, other underscores for hyphens; None is left out.
     """
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value), quote=True)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -99,7 +101,12 @@ def join(children: object) -> Markup:
         return children
     if isinstance(children, (list, tuple)):
         return Markup("".join(join(child) for child in children))
-    return Markup(escape(str(children), quote=True))
+    return Markup(_escaped(children))
+
+
+def _escaped(value: object) -> str:
+    """As text of HTML; also without what browsers do not show but act upon, such as a turned direction of writing."""
+    return escape(printable(str(value)), quote=True)
 
 
 def name_cell(name: str) -> Markup:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from topomae.bounded_reading import MOST_BYTES, read_text
 from topomae.data.plan import Plan
 from topomae.errors import TopoMAEError
 
 PREVIEW_KINDS = ("input", "masked", "vit", "unetrpp")
 _PREVIEW = re.compile(r"step_(\d+)_(input|masked|vit|unetrpp)\.nii\.gz$")
-_MOST_BYTES = 256 * 1024 * 1024
+_MOST_KEY_POINT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_run(folder: str | Path) -> RunFacts:
 def read_curves(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     """Read a metrics.csv with the columns step, phase, name, value; incomplete lines are left out."""
     points: dict[tuple[str, str], dict[float, float]] = {}
-    if not path.is_file():
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
         return {}
     with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
         for line in file:  # one by one, so that a damaged line costs no other
@@ -98,7 +99,7 @@ def read_curves(path: Path) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarra
 def _find_previews(folder: Path) -> tuple[Preview, ...]:
     steps: dict[int, dict[str, Path]] = {}
     for path in sorted(folder.glob("step_*.nii.gz")) if folder.is_dir() else ():
-        if match := _PREVIEW.fullmatch(path.name):
+        if (match := _PREVIEW.fullmatch(path.name)) and path.is_file():
             steps.setdefault(int(match[1]), {})[match[2]] = path
     return tuple(
         Preview(step, volumes, _read_key_points(next(iter(volumes.values()))))
@@ -109,9 +110,9 @@ def _find_previews(folder: Path) -> tuple[Preview, ...]:
 def _read_key_points(volume: Path) -> dict[str, np.ndarray]:
     path = volume.with_name(re.sub(r"_[a-z]+\.nii\.gz$", "_keypoints.json", volume.name))
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path, _MOST_KEY_POINT_BYTES))
         points = {name: np.array(content[name], float) for name in ("true", "vit", "unetrpp") if name in content}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     return {name: p for name, p in points.items() if p.shape == (9, 3) and np.isfinite(p).all()}
 
@@ -119,7 +120,7 @@ def _read_key_points(volume: Path) -> dict[str, np.ndarray]:
 def _read_events(path: Path) -> tuple[list[tuple[str, str]], list[str]]:
     """Facts and warnings from the first start to the last end."""
     starts, ends, warnings, times = [], [], [], []
-    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
         return [], []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:

@@ -14,6 +14,7 @@ from topomae.reporting.slices import preview_pictures
 
 _MOST_WARNINGS = 20
 _MOST_CURVES = 24
+_MOST_HIDDEN_CURVES = 100  # of a damaged or malicious table, which would take for ever to draw
 _VOXELS = ("crop_size", "patch_size", "stem_stride")
 
 
@@ -74,13 +75,16 @@ def _curves(run: RunFacts) -> Markup:
     if not run.curves:
         return tag("p", "No curves yet.", class_="quiet")
     panels = list(group_curves(run.curves).items())
+    left_out = len(panels) - _MOST_CURVES - _MOST_HIDDEN_CURVES
+    panels = panels[: _MOST_CURVES + _MOST_HIDDEN_CURVES]
     figures = [
         picture(curve_picture(title.replace("_", " "), curves), _curve_alt(title, curves), kind="svg")
         for title, curves in panels
     ]
     first, rest = figures[:_MOST_CURVES], figures[_MOST_CURVES:]
     more = tag("details", tag("summary", f"{len(rest)} more"), tag("div", rest, class_="curves")) if rest else None
-    return join([tag("h3", "Curves"), tag("div", first, class_="curves"), more])
+    told = tag("p", f"{left_out} more: see metrics.csv.", class_="quiet") if left_out > 0 else None
+    return join([tag("h3", "Curves"), tag("div", first, class_="curves"), more, told])
 
 
 def _curve_alt(title: str, curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:

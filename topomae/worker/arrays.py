@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +18,8 @@ from topomae.errors import BadDataError
 from topomae.files import removed_on_error, temporary_path, told_as_run_error
 from topomae.worker.requests import VolumeFile
 
+# What NumPy raises while it reads a header, which is the text of a Python dictionary, never executed.
+_BAD_HEADER = (ValueError, SyntaxError, TokenError, RecursionError, TypeError, EOFError)
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -92,7 +95,7 @@ def _read(file: VolumeFile, name: str) -> np.ndarray:
         raise _unusable(f"{name}: the file does not exist", path) from None
     except OSError as error:
         raise _unusable(f"{name}: the file cannot be read ({error.strerror or error})", path) from None
-    except ValueError as error:
+    except _BAD_HEADER as error:
         raise _unusable(f"{name}: not an .npy file that can be read ({error})", path) from None
     except MemoryError:
         raise BadDataError(

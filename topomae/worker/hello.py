@@ -8,9 +8,9 @@ import torch
 
 import topomae
 from topomae.training import choose_device
+from topomae.versions import versions
 from topomae.worker.requests import Hello
 from topomae.worker.tasks import Task
-from topomae.worker.versions import versions
 
 
 def hello(request: Hello, task: Task) -> dict[str, Any]:

@@ -60,11 +60,11 @@ class Hello(Request):
 
 
 class Segment(Request):
-    """Segment a volume; `images` has one entry per modality of the model."""
+    """Segment a volume; `images` has one entry per modality of the model, null where it is not available."""
 
     do: Literal["segment"]
     model: Folder
-    images: Annotated[tuple[VolumeFile, ...], Field(min_length=1)]
+    images: Annotated[tuple[VolumeFile | None, ...], Field(min_length=1)]
     output: AbsolutePath
     device: Literal["auto", "cpu", "cuda"] = "auto"
     mirror: bool = False

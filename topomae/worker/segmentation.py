@@ -38,7 +38,7 @@ class SegmentationService:
         loaded = self._models.get(request.model)
         segmenter = loaded.segmenter(device, request.mirror, task.warning)
         plan = segmenter.plan
-        image = read_modalities(request.images, plan, task)
+        image = read_modalities(request.images, plan, task, may_lack=segmenter.missing_modalities)
         read = time.monotonic()
         task.progress("prepare")
         try:

@@ -13,11 +13,11 @@ from contextlib import suppress
 from queue import SimpleQueue
 
 from topomae.errors import TopoMAEError
+from topomae.versions import versions
 from topomae.worker.protocol import PROTOCOL, Answers, BadRequest, parse, read_lines
 from topomae.worker.requests import Cancel, Identity, Quit, Request
 from topomae.worker.services import Services
 from topomae.worker.tasks import Cancelled, Task
-from topomae.worker.versions import versions
 
 _PATIENCE = 5.0  # seconds that running work may take to notice that the worker ends
 

@@ -1,0 +1,1 @@
+"""Whole volumes and their classes: training, using and judging a network that says one class per volume."""
