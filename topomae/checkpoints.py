@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from topomae.errors import RunError
 from topomae.files import (
+    atomic_path,
     commit,
     remove_file,
     removed_on_error,
@@ -26,6 +28,7 @@ from topomae.files import (
 
 _NAME = re.compile(r"(?P<name>[a-z]+)-(?P<step>\d+)-(?P<checksum>[0-9a-f]{16})\.pt")
 _DAMAGED = ".damaged"
+_COPY = ".copy"
 _PLAIN = (int, float, bool, str, bytes, type(None))
 
 
@@ -40,7 +43,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one run: of `last` the newest two, of any other name (`best`) the newest.
+    """The checkpoints of one run: of `last` the newest two, of any other name (`best`) the newest and a copy of it.
 
     Of those others the one that was the newest when the older kept `last` was written is kept as well, so
     that a run which resumes from there finds everything as it was.
@@ -86,22 +89,22 @@ class Checkpoints:
             checksum = hashing.sha256.hexdigest()[:16]
             saved = Checkpoint(self.folder / f"{name}-{step:08d}-{checksum}.pt", name, step, checksum)
             commit(temporary, saved.path)
+        if name != "last":  # of which there are two; nothing could make this one again
+            with atomic_path(_copy_of(saved.path)) as temporary:
+                shutil.copyfile(saved.path, temporary)
         self._prune(saved)
         return saved
 
     def load(self, name: str, warn: Callable[[str], None]) -> tuple[dict[str, Any], int] | None:
         """The newest undamaged checkpoint of a name, on the CPU, and its step; None if there is none.
 
-        Damaged files are renamed to `….damaged`, and `warn` is told. An undamaged `last` is passed over as well if
-        a checkpoint of another name that belongs to it is damaged, and an older `last` can make that one again.
+        Damaged files are renamed to `….damaged`, and `warn` is told. Those that have a copy come back from it.
 
         Raises:
             RunError: an undamaged checkpoint cannot be read by this version of torch, or in this memory.
         """
         for checkpoint in self.of(name):
-            if _damaged(checkpoint):
-                self._leave_out(checkpoint, warn)
-            elif name != "last" or not self._makes_others_again(checkpoint, warn):
+            if not _damaged(checkpoint) or self._came_back(checkpoint, warn):
                 return _read(checkpoint), checkpoint.step
         return None
 
@@ -125,25 +128,18 @@ class Checkpoints:
         """Remove checkpoints of later steps: they belong to a course of events that is not to happen."""
         for checkpoint in self._all():
             if checkpoint.step > step:
-                remove_file(checkpoint.path)
+                _remove(checkpoint.path)
 
-    def _leave_out(self, checkpoint: Checkpoint, warn: Callable[[str], None]) -> None:
-        with told_as_run_error(checkpoint.path):
-            os.replace(checkpoint.path, f"{checkpoint.path}{_DAMAGED}")
-        warn(f"checkpoint {checkpoint.path.name} is damaged and left out")
-
-    def _makes_others_again(self, last: Checkpoint, warn: Callable[[str], None]) -> bool:
-        """Leave out what is damaged of that which belongs to `last`; whether an older `last` makes it again."""
-        lost = -1
-        for name in {checkpoint.name for checkpoint in self._all()} - {"last"}:
-            for checkpoint in self.of(name):
-                if checkpoint.step <= last.step:
-                    if not _damaged(checkpoint):
-                        break
-                    self._leave_out(checkpoint, warn)
-                    lost = max(lost, checkpoint.step)
-        older = [checkpoint for checkpoint in self.of("last") if checkpoint.step < lost]
-        return any(not _damaged(checkpoint) for checkpoint in older)
+    def _came_back(self, damaged: Checkpoint, warn: Callable[[str], None]) -> bool:
+        """Put a damaged file aside; whether its copy has taken its place."""
+        copy = _copy_of(damaged.path)
+        usable = copy.exists() and not _damaged(replace(damaged, path=copy))
+        with told_as_run_error(damaged.path):
+            os.replace(damaged.path, f"{damaged.path}{_DAMAGED}")
+            if usable:
+                shutil.copyfile(copy, damaged.path)
+        warn(f"checkpoint {damaged.path.name} is damaged and {'its copy is used' if usable else 'left out'}")
+        return usable
 
     def _all(self) -> list[Checkpoint]:
         names = {m["name"] for path in self.folder.glob("*.pt") if (m := _NAME.fullmatch(path.name))}
@@ -159,7 +155,7 @@ class Checkpoints:
             keep |= {checkpoint.path for checkpoint in checkpoints[:1] + at_oldest[:1]}
         outdated = [checkpoint.path for checkpoint in self._all() if checkpoint.path not in keep]
         for path in outdated + self.damaged(saved.name):
-            remove_file(path)
+            _remove(path)
 
 
 class _HashingWriter:
@@ -180,6 +176,15 @@ class _HashingWriter:
 
     def flush(self) -> None:
         self._file.flush()
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(path.name + _COPY)
+
+
+def _remove(path: Path) -> None:
+    remove_file(path)
+    remove_file(_copy_of(path))
 
 
 def _damaged(checkpoint: Checkpoint) -> bool:

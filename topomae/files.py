@@ -44,7 +44,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
             yield temporary
         except OSError as error:
             # Only writing fails like this, so it is the caller's writing; his other errors are his own.
-            if error.errno in {*_FULL, errno.EROFS}:
+            if error.errno in {*_FULL, errno.EFBIG, errno.EROFS} or _cut_short(error):
                 raise _cannot_write(target, error) from error
             raise
         commit(temporary, target)
@@ -163,9 +163,14 @@ def _machine() -> str:
 
 
 def _cannot_write(path: Path, error: OSError) -> RunError:
-    full = error.errno in _FULL
+    full = error.errno in _FULL or _cut_short(error)
     hint = "Free some space and start the same command again." if full else "Choose a folder you may write to."
     return RunError(f"cannot write: {error.strerror or error}", hint=hint, path=path)
+
+
+def _cut_short(error: OSError) -> bool:
+    """Whether NumPy could not write all of an array; it does not say why, but mostly the disk is full."""
+    return error.errno is None and re.search(r"\d requested and \d+ written", str(error)) is not None
 
 
 def _patiently(action: Callable[[], None], patience: float = 3.0) -> None:
