@@ -76,7 +76,7 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--classified", type=int, default=None, help="training scans with a class; all by default")
     parser.add_argument("--pretrain-steps", type=int, default=300, help="steps of each pre-training")
     parser.add_argument("--finetune-steps", type=int, default=250, help="steps of each segmentation training")
-    parser.add_argument("--classify-steps", type=int, default=150, help="steps of each classification training")
+    parser.add_argument("--classify-steps", type=int, default=250, help="steps of each classification training")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="what to compare")
     parser.add_argument("--size", choices=("small", "base"), default="small", help="network size")
@@ -152,6 +152,7 @@ class Study:
             steps=self.given.classify_steps,
             validate_every=max(1, self.given.classify_steps // 4),
             labelled=self.given.classified,
+            ema=0.9,  # the usual 0.99 would lag behind in so short a training
             modality_dropout=0.0 if arm == "no dropout" else None,
         )
         finetune_classifier(self.data, run, init=init, size=self._size(init), settings=settings, **self.common)
