@@ -27,7 +27,6 @@ _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 # Files of the time before PS3.10 begin with an element of one of these groups, in either order of bytes.
 _FIRST_GROUPS = (b"\2\0", b"\x08\0", b"\0\x08")
-_PADDING = 8
 _KINDS = _LONG | set(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _DEEPEST = 64  # sequences in sequences
 _MOST_PACKED = 1 << 26  # bytes of pixels that a compressed slice may become, however small its file
@@ -117,8 +116,8 @@ class _Elements:
         if depth > _DEEPEST:
             raise BadDataError("the DICOM file is nested too deeply", hint="Copy the series again.", path=self._path)
         while place < end:
-            if not depth and not any(self._content[place : place + _PADDING]):
-                return end  # files are padded with zeros sometimes
+            if not depth and self._only_zeros(place):
+                return end  # files are padded with them sometimes
             tag, kind, length, place = self._head(place)
             if tag in (_ITEM_END, _SEQUENCE_END):
                 return place
@@ -180,6 +179,9 @@ class _Elements:
                 hint="The file is cut short or damaged: copy the series again.",
                 path=self._path,
             )
+
+    def _only_zeros(self, place: int) -> bool:
+        return not self._content[place : place + 8].strip(b"\0") and not self._content[place:].strip(b"\0")
 
     def _text(self, place: int, length: int) -> str:
         return self._content[place : place + length].decode("latin-1").strip("\0 ")

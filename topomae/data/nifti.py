@@ -32,19 +32,8 @@ from topomae.errors import BadDataError
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 _HEADER_BYTES = {1: 348, 2: 540}
-_BAD_HEADER = (
-    HeaderDataError,
-    WrapStructError,
-    ValueError,
-    OverflowError,
-)
-_PARTS = (
-    nib.Nifti1Header.get_data_dtype,
-    nib.Nifti1Header.get_data_offset,
-    nib.Nifti1Header.get_slope_inter,
-    nib.Nifti1Header.get_best_affine,
-)
-_PIECE = 1 << 24  # bytes of voxels that are read and scaled at once: nothing beside cache sizes and the result's
+_BAD_HEADER = (HeaderDataError, WrapStructError, ValueError, OverflowError)
+_PIECE = 1 << 24  # bytes of voxels that are read and scaled at once: little beside a volume
 # NIfTI-1 standard, field xyzt_units: metre, millimetre, micrometre; 0 (unknown) is taken as millimetre.
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 
@@ -114,8 +103,11 @@ def _header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
     try:
         _check_spacing(kind(head[: _HEADER_BYTES[version]], check=False), path)
         header = kind(head[: _HEADER_BYTES[version]])
-        for part in (_shape, *_PARTS):  # each may find the header impossible
-            part(header)
+        _shape(header)  # each of these may find the header impossible
+        header.get_data_dtype()
+        header.get_data_offset()
+        header.get_slope_inter()
+        header.get_best_affine()
         return header
     except _BAD_HEADER as error:
         raise BadDataError(

@@ -24,6 +24,8 @@ from topomae.data.raw_volume import (
 from topomae.errors import BadDataError
 
 _MAX_HEADER = 1 << 20
+_MAX_LINE = 500
+_MAX_AXES = 16  # of the NRRD library
 _GZIP = {"gzip", "gz"}
 # Bytes per voxel by the standard's names of types; every other name is a type of one byte.
 _BYTES = {
@@ -137,19 +139,35 @@ def _header(path: Path) -> tuple[dict[str, str], int]:
         raise refuse_content(path, "an NRRD file", head[:1024])
     end = re.search(rb"\r?\n\r?\n", head)
     text = head[: end.start()] if end else head
+    magic, *lines = re.split(rb"\r\n|\n|\r", text)
+    if b"\0" in text or len(magic) > _MAX_LINE or any(_is_too_long(line) for line in lines):
+        raise BadDataError("the NRRD header is damaged (it is no text)", hint="Export the volume again.", path=path)
     fields: dict[str, str] = {}
-    for line in text.decode("utf-8", "replace").splitlines()[1:]:
-        name, colon, value = line.partition(":")
-        if colon and not line.startswith("#") and not value.startswith("="):
+    for line in lines:
+        name, colon, value = line.decode("utf-8", "replace").partition(":")
+        if colon and not line.startswith(b"#") and not value.startswith("="):
             fields[name.strip().lower()] = value.strip()
-    if end is None and "data file" not in fields and "datafile" not in fields:
+    if end is None and (len(head) == _MAX_HEADER or not {"data file", "datafile"} & fields.keys()):
         raise BadDataError("the header is cut short (truncated file)", hint="Copy or download it again.", path=path)
     return fields, end.end() if end else len(head)
 
 
+def _is_too_long(line: bytes) -> bool:
+    """Whether a line of a header makes ITK write past the end of a text of 1 kB, which ends the whole process.
+
+    Comments, pairs of a key and a value, and the field that describes the content may have any length.
+    """
+    key, pair, _ = line.partition(b":=")
+    free = line.startswith(b"#") or line.lower().startswith(b"content: ") or (pair and b": " not in key)
+    return len(key if pair and free else b"" if free else line) > _MAX_LINE
+
+
 def _sizes(fields: dict[str, str], path: Path) -> tuple[int, ...]:
     try:
-        return tuple(int(n) for n in fields["sizes"].split())
+        sizes = tuple(int(n) for n in fields["sizes"].split(maxsplit=_MAX_AXES))
+        if len(sizes) > _MAX_AXES:
+            raise ValueError
+        return sizes
     except (KeyError, ValueError):
         raise BadDataError(
             "the NRRD header states no valid sizes", hint="Export the volume again.", path=path
@@ -158,7 +176,7 @@ def _sizes(fields: dict[str, str], path: Path) -> tuple[int, ...]:
 
 def _space_axes(fields: dict[str, str]) -> list[int]:
     """Return the axes through space: those with a direction, else of kind domain, else the first 3."""
-    directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
+    directions = re.findall(r"none|\([^()]*\)", fields.get("space directions", ""))
     axes = [axis for axis, direction in enumerate(directions) if direction != "none"]
     if len(axes) != 3:
         kinds = fields.get("kinds", "").lower().split()
