@@ -183,8 +183,8 @@ def _copy_of(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
+    remove_file(_copy_of(path))  # first: a copy alone would never be removed
     remove_file(path)
-    remove_file(_copy_of(path))
 
 
 def _damaged(checkpoint: Checkpoint) -> bool:

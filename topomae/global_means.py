@@ -8,6 +8,7 @@ gradient of a sum is taken times the number of processes here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -47,7 +48,9 @@ def global_means(fractions: Mapping[str, Fraction]) -> dict[str, torch.Tensor]:
     """
     if processes().world == 1 or not fractions:
         return {name: fraction.value for name, fraction in fractions.items()}
-    totals = torch.stack([fraction.total.float() for fraction in fractions.values()])
+    totals = [fraction.total for fraction in fractions.values()]
+    precise = reduce(torch.promote_types, (total.dtype for total in totals), torch.float32)
+    totals = torch.stack([total.to(precise) for total in totals])
     counts = torch.stack([torch.as_tensor(fraction.count).to(totals) for fraction in fractions.values()])
     sums = summed(torch.stack([totals, counts.detach()]))
     return dict(zip(fractions, sums[0] / _something(sums[1]), strict=True))

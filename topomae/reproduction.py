@@ -233,7 +233,9 @@ def _compare(first: Path, second: Path, environment: tuple[str, ...]) -> Reprodu
     metrics = {
         name: (value, other)
         for name, value in _metrics(first).items()
-        if isinstance(other := _metrics(second).get(name), (int, float)) and isinstance(value, (int, float))
+        if name != "step"
+        and isinstance(other := _metrics(second).get(name), (int, float))
+        and isinstance(value, (int, float))
     }
     return Reproduction(
         folder=second,

@@ -19,13 +19,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from several_processes import together
+from several_processes import compute_in_double, together
 
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [4.0, 4.0, 4.0], "batch_size": 4}
 
 
-def first_steps(kind: str, data: Path, run: Path, steps: int) -> list[dict[str, float]]:
+def first_steps(kind: str, bits: int, data: Path, run: Path, steps: int) -> list[dict[str, float]]:
     """Loss, norm of the gradient and seconds of each of the first steps; runs in every process."""
+    if bits == 64:
+        compute_in_double()
     import torch
 
     import topomae
@@ -55,14 +57,15 @@ def first_steps(kind: str, data: Path, run: Path, steps: int) -> list[dict[str, 
     return seen
 
 
-def compare(kind: str, worlds: list[int], steps: int, folder: Path) -> list[dict[str, float]]:
+def compare(kind: str, bits: int, worlds: list[int], steps: int, folder: Path) -> list[dict[str, float]]:
     """One row per number of processes; the first is what the others are compared with."""
-    courses = {
-        n: together(n, first_steps, kind, folder / "phantoms", folder / f"{kind}-{n}", steps)[0] for n in worlds
-    }
+    courses = {}
+    for world in worlds:
+        run = folder / f"{kind}-{bits}-{world}"
+        courses[world] = together(world, first_steps, kind, bits, folder / "phantoms", run, steps)[0]
     rows = []
     for world, course in courses.items():
-        row: dict[str, object] = {"training": kind, "processes": world, "steps": steps}
+        row: dict[str, object] = {"training": kind, "bits": bits, "processes": world, "steps": steps}
         for name in ("loss", "gradient"):
             pairs = zip(course, courses[worlds[0]], strict=True)
             differences = [abs(own[name] - one[name]) / abs(one[name]) for own, one in pairs]
@@ -81,13 +84,13 @@ def table(rows: list[dict], where: str) -> str:
         f"`python Testing/benchmarks/scaling.py`, {where}. Largest relative difference of the loss over the steps, "
         "and of loss and gradient at the first step, where no weight has been changed yet.",
         "",
-        "| training | processes | loss, all steps | loss, step 1 | gradient, step 1 | seconds per step |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| training | bits | processes | loss, all steps | loss, step 1 | gradient, step 1 | seconds per step |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         lines.append(
-            f"| {row['training']} | {row['processes']} | {row['largest_loss']:.1e} | {row['loss_at_step_1']:.1e} | "
-            f"{row['gradient_at_step_1']:.1e} | {row['seconds_per_step']:.2f} |"
+            f"| {row['training']} | {row['bits']} | {row['processes']} | {row['largest_loss']:.1e} | "
+            f"{row['loss_at_step_1']:.1e} | {row['gradient_at_step_1']:.1e} | {row['seconds_per_step']:.2f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -98,6 +101,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/results/scaling"))
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--bits", type=int, nargs="+", default=[32, 64], choices=[32, 64])
     parser.add_argument("--trainings", nargs="+", default=["pretrain", "finetune"])
     arguments = parser.parse_args()
     from topomae.data.phantoms import make_phantoms
@@ -107,7 +111,8 @@ def main() -> None:
         rows = [
             row
             for kind in arguments.trainings
-            for row in compare(kind, arguments.processes, arguments.steps, Path(folder))
+            for bits in (arguments.bits if kind == "pretrain" else [32])
+            for row in compare(kind, bits, arguments.processes, arguments.steps, Path(folder))
         ]
     where = f"{len(os.sched_getaffinity(0))} cores of {platform.machine()}, no GPU"
     arguments.output.mkdir(parents=True, exist_ok=True)

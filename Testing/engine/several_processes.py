@@ -22,6 +22,19 @@ class Ended:
     exit_code: int | None = None
 
 
+def compute_in_double() -> None:
+    """Let this process train in 64 bit: rounding is then too small to grow into anything within some steps."""
+    import torch
+
+    from topomae import training, training_loop
+    from topomae.previews import Preview
+
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # the networks ask for 32 bit in their last layers
+    Preview.write = lambda *_, **__: {}  # looks with a network in 32 bit
+    training.chosen_precision = training_loop.chosen_precision = lambda *_: "64-true"
+
+
 def start(world: int, function: Callable, *arguments: Any) -> list[tuple[multiprocessing.Process, Any]]:
     """Start `function(*arguments)` in `world` processes that find each other; give them to `ended`."""
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

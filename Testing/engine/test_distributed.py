@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from several_processes import ended, start
+from several_processes import compute_in_double, ended, start
 from several_processes import together as in_processes
 
 import topomae
@@ -37,10 +37,10 @@ from topomae.started_processes import say_as_torchrun_would, started_processes
 
 STEPS = 20
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [4.0, 4.0, 4.0], "batch_size": 4}
-# Rounding errors grow from step to step, and fast where the learning rate is at its peak from the first one on.
+# Rounding grows from step to step; the less, the smaller these are.
 _GENTLE = {"steps": STEPS, "checkpoint_every": 10, "learning_rate": 1e-4, "warmup": 0.5}
 SETTINGS = {
-    "pretrain": PretrainSettings(**_GENTLE),
+    "pretrain": PretrainSettings(**_GENTLE, topology_every=4),
     "finetune": FinetuneSettings(**_GENTLE, validate_every=10, foreground_fraction=1.0),
 }
 
@@ -51,7 +51,13 @@ def phantoms(tmp_path_factory):
 
 
 def train(kind: str, data: Path, run: Path, kill_at: int | None = None) -> None:
-    """Do one of the trainings; process 1 kills itself after `kill_at` steps."""
+    """Do one of the trainings; process 1 kills itself after `kill_at` steps.
+
+    Pre-training computes in 64 bit: its topological loss hangs on single voxels, so that in 32 bit rounding grows to
+    some thousandths of the loss within 20 steps, whoever computes them.
+    """
+    if kind == "pretrain":
+        compute_in_double()
     if kill_at is not None:
         from topomae.training_loop import TrainingLoop
 
@@ -88,11 +94,11 @@ def alone(phantoms, tmp_path_factory):
 
 
 def assert_same_course(run: Path, expected: dict) -> None:
-    """The loss within 1e-4. A single term, or a preview, follows the rounding more, a Dice jumps by whole voxels."""
+    """Every curve within 1e-4; only a Dice jumps by whole voxels."""
     found = curves(run)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        tolerance = {"rel": 1e-4} if name[2] == "loss" else {"abs": 0.02} if "dice" in name[2] else {"rel": 1e-2}
+        tolerance = {"abs": 0.02} if "dice" in name[2] else {"rel": 1e-4}
         assert found[name] == pytest.approx(value, nan_ok=True, **tolerance), name
 
 
