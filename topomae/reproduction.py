@@ -230,13 +230,8 @@ def _compare(first: Path, second: Path, environment: tuple[str, ...]) -> Reprodu
     pairs = [(old[name].double(), new[name].double()) for name in old if old[name].numel()]
     squares = sum(float((a - b).square().sum()) for a, b in pairs)
     length = sum(float(a.square().sum()) for a, _ in pairs)
-    metrics = {
-        name: (value, other)
-        for name, value in _metrics(first).items()
-        if name != "step"
-        and isinstance(other := _metrics(second).get(name), (int, float))
-        and isinstance(value, (int, float))
-    }
+    now = _metrics(second)
+    metrics = {name: (value, now[name]) for name, value in _metrics(first).items() if name in now}
     return Reproduction(
         folder=second,
         identical=identical,
@@ -251,9 +246,11 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(path for path in _inside(folder, *_WEIGHTS)))
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
+def _metrics(folder: Path) -> dict[str, float]:
+    """How good a network is, by name; nothing where it was not validated."""
     for path in _inside(folder, "configs/metadata.json"):
-        return read_json(path).get("eval_metrics", {})
+        found = read_json(path).get("eval_metrics", {})
+        return {name: value for name, value in found.items() if name != "step" and isinstance(value, (int, float))}
     return {}
 
 
