@@ -8,26 +8,16 @@ from typing import Annotated
 import typer
 
 import topomae
-from topomae.commands.named_files import named_files
+from topomae.commands.inputs import Inputs, ModelFolder, NamedImages, given_inputs, require_one
 from topomae.commands.options import DeviceName, DeviceOption, EventsOption, EventsTo, Size, UnusedSeed, UnusedSize
 from topomae.commands.telling import told
 
 
 def classify(
-    model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
+    model: ModelFolder,
     output: Annotated[Path, typer.Option(help="CSV file to write, or folder for classes.csv.", show_default=False)],
-    input: Annotated[
-        list[Path] | None,
-        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
-    ] = None,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="Instead of --input, the image of one modality. Repeat for those that there are.",
-            show_default=False,
-        ),
-    ] = None,
+    input: Inputs = None,
+    image: NamedImages = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Look at this modality alone, although there may be more. Repeat for several."),
@@ -44,10 +34,8 @@ def classify(
 
         topomae classify --model runs/classes --input SCANS --output classes.csv
     """
-    if bool(input) == bool(image):
-        raise typer.BadParameter("give either --input or --image", param_hint="--input")
+    require_one(input, image)
     with told(events) as to:
-        inputs = named_files(image) if image else input[0] if len(input) == 1 else input
-        path = topomae.classify(model, inputs, output, device=device.value, only=only, events=to)
+        path = topomae.classify(model, given_inputs(input, image), output, device=device.value, only=only, events=to)
         if events is EventsTo.auto:
             print(f"Written: {path}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import topomae
-from topomae.commands.named_files import named_files
+from topomae.commands.inputs import Inputs, ModelFolder, NamedImages, given_inputs, require_one
 from topomae.commands.options import (
     Assignments,
     DeviceName,
@@ -29,20 +29,10 @@ if TYPE_CHECKING:
 
 
 def segment(
-    model: Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)],
+    model: ModelFolder,
     output: Annotated[Path, typer.Option(help="Label map to write, or folder for several.", show_default=False)],
-    input: Annotated[
-        list[Path] | None,
-        typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),
-    ] = None,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATH",
-            help="Instead of --input, the image of one modality. Repeat for those that there are.",
-            show_default=False,
-        ),
-    ] = None,
+    input: Inputs = None,
+    image: NamedImages = None,
     device: DeviceOption = DeviceName.auto,
     mirror: Annotated[bool, typer.Option(help="Average over mirrored views: a little better, slower.")] = False,
     probabilities: Annotated[bool, typer.Option(help="Also write the probability of every label.")] = False,
@@ -63,12 +53,12 @@ def segment(
 
         topomae segment --model runs/finetune --image T1=a.nii.gz --image FLAIR=b.nii.gz --output seg.nii.gz
     """
-    if bool(input) == bool(image):
-        raise typer.BadParameter("give either --input or --image", param_hint="--input")
+    require_one(input, image)
     with told(events) as to:
         settings = settings_from(SegmentSettings, assignments or (), mirror=mirror, probabilities=probabilities)
-        inputs = named_files(image) if image else input[0] if len(input) == 1 else input
-        topomae.segment(model, inputs, output, device=device.value, **settings.model_dump(), events=to)
+        topomae.segment(
+            model, given_inputs(input, image), output, device=device.value, **settings.model_dump(), events=to
+        )
 
 
 def evaluate(
