@@ -19,30 +19,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers; at run time see __getattr__
-    from topomae.classification.inference import classify
     from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings, settings_from
     from topomae.course import demo
     from topomae.errors import TopoMAEError
-    from topomae.evaluation import evaluate
+    from topomae.evaluation.segmentation import evaluate
     from topomae.events import Events
-    from topomae.finetuning import finetune
-    from topomae.inference import segment
-    from topomae.preparation import plan
-    from topomae.pretraining import pretrain
-    from topomae.report import write_report
+    from topomae.inference.classification import classify
+    from topomae.inference.segmentation import segment
+    from topomae.reporting.report import write_report
     from topomae.reproduction import reproduce
+    from topomae.training.finetuning import finetune
+    from topomae.training.preparation import plan
+    from topomae.training.pretraining import pretrain
 
 __version__ = "0.1.0"
 
 # No function may share its name with a module of the package, which would take its place once imported.
 _HOMES = {
-    "plan": "topomae.preparation",
-    "pretrain": "topomae.pretraining",
-    "finetune": "topomae.finetuning",
-    "segment": "topomae.inference",
-    "classify": "topomae.classification.inference",
-    "evaluate": "topomae.evaluation",
-    "write_report": "topomae.report",
+    "plan": "topomae.training.preparation",
+    "pretrain": "topomae.training.pretraining",
+    "finetune": "topomae.training.finetuning",
+    "segment": "topomae.inference.segmentation",
+    "classify": "topomae.inference.classification",
+    "evaluate": "topomae.evaluation.segmentation",
+    "write_report": "topomae.reporting.report",
     "reproduce": "topomae.reproduction",
     "demo": "topomae.course",
     "PretrainSettings": "topomae.config",

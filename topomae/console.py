@@ -1,4 +1,4 @@
-"""Events and results for people: progress bars on a terminal, sparse plain lines in a log file, a table."""
+"""Events for people: progress bars on a terminal, sparse plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
 from topomae.events import discard
 from topomae.harmless import printable
-
-if TYPE_CHECKING:
-    from topomae.evaluation import Evaluation
 
 _ENDINGS = {
     "ok": ("finished", "green"),
@@ -26,15 +23,6 @@ _ENDINGS = {
     "failed": ("failed", "red"),
 }
 _VALUES_SHOWN = 4  # a line of a terminal holds no more
-_METRICS_SHOWN = {
-    "dice": "Dice",
-    "surface_dice": "surface Dice",
-    "hd95_mm": "HD95 (mm)",
-    "asd_mm": "ASD (mm)",
-    "b0_error": "b0 error",
-    "b1_error": "b1 error",
-    "b2_error": "b2 error",
-}
 
 
 class ConsoleSink:
@@ -58,7 +46,7 @@ class ConsoleSink:
             stream.reconfigure(errors="replace")  # Windows code pages lack most letters
         dumb = not stream.isatty() or Console(file=stream).is_dumb_terminal
         self._live = not dumb if live is None else live
-        self._console = _LastingConsole(file=stream, force_terminal=self._live, highlight=False)
+        self._console = LastingConsole(file=stream, force_terminal=self._live, highlight=False)
         self._phases = _Bars(self._console) if self._live else _Lines(self._print, clock)
 
     def write(self, event: dict[str, Any]) -> None:
@@ -115,7 +103,7 @@ class ConsoleSink:
         self._print(text, style)
 
 
-class _LastingConsole(Console):
+class LastingConsole(Console):
     """A console whose reader may go away (`topomae … | head`) without ending the program as rich would."""
 
     def on_broken_pipe(self) -> None:
@@ -218,21 +206,6 @@ class _Lines:
 
     def stop(self) -> None:
         self._phases = {}
-
-
-def print_evaluation(evaluation: Evaluation, stream: TextIO | None = None) -> None:
-    """Print the mean of each metric, per label and over all (stdout by default)."""
-    summary = evaluation.summary
-    table = Table(title=f"{summary.cases} cases", title_justify="left")
-    table.add_column("label")
-    for heading in _METRICS_SHOWN.values():
-        table.add_column(heading, justify="right")
-    rows = [(f"{value} {label.name}", label.metrics) for value, label in summary.per_label.items()]
-    for name, metrics in [*rows, ("mean over cases", summary.overall)]:
-        means = [metrics[metric].mean if metric in metrics else None for metric in _METRICS_SHOWN]
-        table.add_row(Text(printable(name)), *("–" if mean is None else f"{mean:.3f}" for mean in means))
-    stream = stream or sys.stdout
-    _LastingConsole(file=stream, width=None if stream.isatty() else 120).print(table)
 
 
 def duration(seconds: float) -> str:

@@ -11,13 +11,13 @@ from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
 from topomae.data.phantoms import make_phantoms
 from topomae.data.splits import split_dataset
-from topomae.evaluation import Evaluation, evaluate
+from topomae.evaluation.segmentation import Evaluation, evaluate
 from topomae.events import Events
-from topomae.finetuning import finetune
-from topomae.inference import segment
-from topomae.pretraining import pretrain
-from topomae.report import write_report
-from topomae.runs import finished
+from topomae.inference.segmentation import segment
+from topomae.reporting.report import write_report
+from topomae.runs.folder import finished
+from topomae.training.finetuning import finetune
+from topomae.training.pretraining import pretrain
 
 PHANTOM_SHAPE = (46, 46, 30)  # with the variation between cases just inside a crop of 48×48×32
 PHANTOM_STEPS = {"pretrain": 50, "finetune": 280}  # under five minutes together on two CPU cores

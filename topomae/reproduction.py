@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from topomae.classification.labels import volume_classes
 from topomae.classification.splitting import split_classes
-from topomae.classification.training import classes_digest, finetune_classifier
 from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings, settings_from
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import check_case
@@ -24,11 +23,12 @@ from topomae.data.plan import Plan
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.files import write_json_atomic
-from topomae.finetuning import finetune, labelled_cases
-from topomae.pretraining import pretrain, unlabelled_cases
-from topomae.provenance import Provenance, read_provenance
-from topomae.runs import finished
-from topomae.training import choose_device
+from topomae.parallel.devices import choose_device
+from topomae.runs.folder import finished
+from topomae.runs.provenance import Provenance, read_provenance
+from topomae.training.classification import classes_digest, finetune_classifier
+from topomae.training.finetuning import finetune, labelled_cases
+from topomae.training.pretraining import pretrain, unlabelled_cases
 from topomae.versions import code_state, machine, versions
 
 _WEIGHTS = ("pretrained.safetensors", "models/model.safetensors")

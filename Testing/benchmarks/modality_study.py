@@ -28,16 +28,16 @@ import torch
 import topomae
 from topomae.classification.prediction import class_probabilities
 from topomae.classification.scores import auroc
-from topomae.classification.training import finetune_classifier
 from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings
 from topomae.data.cache import PreprocessedCases
 from topomae.data.dataset import open_dataset
 from topomae.data.modality_phantoms import MODALITIES, make_modality_phantoms
-from topomae.evaluation import Evaluation
+from topomae.evaluation.segmentation import Evaluation
 from topomae.events import Events
-from topomae.model_folder import load_model
-from topomae.pretrained import is_pretrained
-from topomae.runs import finished
+from topomae.models.folder import load_model
+from topomae.models.pretrained import is_pretrained
+from topomae.runs.folder import finished
+from topomae.training.classification import finetune_classifier
 
 _ONLY_RECONSTRUCTION = {
     "topology_weight": 0,

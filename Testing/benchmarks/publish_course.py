@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from topomae.data.dataset import open_dataset
-from topomae.evaluation import Evaluation
+from topomae.evaluation.segmentation import Evaluation
 from topomae.reporting.slices import Scene, read_scene
 
 METRICS = {"dice": "Dice", "hd95_mm": "HD95 (mm)", "asd_mm": "ASD (mm)", "surface_dice": "surface Dice"}

@@ -32,8 +32,8 @@ def first_steps(kind: str, bits: int, data: Path, run: Path, steps: int) -> list
 
     import topomae
     from topomae.config import FinetuneSettings, PretrainSettings
-    from topomae.runs import Run
-    from topomae.training_loop import TrainingLoop
+    from topomae.runs.folder import Run
+    from topomae.training.loop import TrainingLoop
 
     seen: list[dict[str, float]] = []
     take_step, work_through = TrainingLoop.take_step, TrainingLoop._work_through

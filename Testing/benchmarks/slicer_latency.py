@@ -154,9 +154,9 @@ def serveBare(model: Path, image: Path, device: str) -> None:
     """In a process of its own: segment the volume once for every line on stdin, and print the seconds."""
     from topomae.data.preprocessing import preprocess
     from topomae.data.volume_io import read_image
-    from topomae.inference import Segmenter
-    from topomae.model_folder import load_model
-    from topomae.training import choose_device
+    from topomae.inference.segmentation import Segmenter
+    from topomae.models.folder import load_model
+    from topomae.parallel.devices import choose_device
 
     segmenter = Segmenter(load_model(model), choose_device(device).kind)
     volume = read_image(image)

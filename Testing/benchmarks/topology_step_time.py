@@ -27,8 +27,9 @@ from topomae.data.dataset import open_dataset
 from topomae.data.loading import PretrainingCrops, batches
 from topomae.data.splits import split_dataset
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer
-from topomae.objectives import CoPretrainingLoss
-from topomae.training import choose_device, make_fabric, make_optimizer
+from topomae.parallel.devices import choose_device, make_fabric
+from topomae.training.objectives import CoPretrainingLoss
+from topomae.training.optimization import make_optimizer
 
 
 def main() -> None:

@@ -30,12 +30,12 @@ from topomae.data.dataset import open_dataset
 from topomae.data.loading import random_mask
 from topomae.data.splits import split_dataset
 from topomae.events import Events
+from topomae.models.pretrained import Pretrained, is_pretrained, load_pretrained
 from topomae.networks.co_pretrainer import voxel_mask
-from topomae.objectives import composite, masked_mse
-from topomae.pretrained import Pretrained, is_pretrained, load_pretrained
 from topomae.topology.diagram import DIMENSIONS, Diagram
 from topomae.topology.matching import match
 from topomae.topology.persistence import persistence
+from topomae.training.objectives import composite, masked_mse
 
 BRANCHES = ("vit", "unetrpp")
 MEASURES = ("w2_0", "w2_1", "w2_2", "betti_0", "betti_1", "betti_2", "mse")

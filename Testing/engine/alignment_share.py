@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import torch
 
-from topomae.aligning import Aligning
 from topomae.config import PretrainSettings
-from topomae.distributed import processes, together
+from topomae.parallel.distributed import processes, together
+from topomae.training.aligning import Aligning
 
 ROWS = (slice(0, 3), slice(3, 5))  # of each of two processes
 

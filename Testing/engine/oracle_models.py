@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from topomae.data.plan import Plan
-from topomae.model_folder import Model
+from topomae.models.folder import Model
 from topomae.networks.factory import NetworkSpec
 
 HU = {"kind": "ct", "lower": -1000.0, "upper": 1000.0, "mean": 0.0, "sd": 100.0}

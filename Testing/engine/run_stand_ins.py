@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from topomae.checkpoints import Checkpoints
-from topomae.locks import read_owner
-from topomae.runs import Run, rng_state, set_rng_state
+from topomae.runs.checkpoints import Checkpoints
+from topomae.runs.folder import Run, rng_state, set_rng_state
+from topomae.runs.locks import read_owner
 
 
 class Recorder:
@@ -84,5 +84,5 @@ def fast_processes():
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "topomae.runs"])
+    context.set_forkserver_preload(["torch", "topomae.runs.folder"])
     return context

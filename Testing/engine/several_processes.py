@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-PRELOADED = ["topomae.pretraining", "topomae.finetuning", "lightning_fabric"]
+PRELOADED = ["topomae.training.pretraining", "topomae.training.finetuning", "lightning_fabric"]
 
 
 @dataclass
@@ -26,13 +26,14 @@ def compute_in_double() -> None:
     """Let this process train in 64 bit: rounding is then too small to grow into anything within some steps."""
     import torch
 
-    from topomae import training, training_loop
-    from topomae.previews import Preview
+    from topomae.parallel import devices
+    from topomae.training import loop
+    from topomae.training.previews import Preview
 
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # the networks ask for 32 bit in their last layers
     Preview.write = lambda *_, **__: {}  # looks with a network in 32 bit
-    training.chosen_precision = training_loop.chosen_precision = lambda *_: "64-true"
+    devices.chosen_precision = loop.chosen_precision = lambda *_: "64-true"
 
 
 def start(world: int, function: Callable, *arguments: Any) -> list[tuple[multiprocessing.Process, Any]]:

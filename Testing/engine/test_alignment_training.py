@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import topomae
-from topomae.aligning import Aligning
 from topomae.alignment.tokens import tokens_of
 from topomae.alignment.within import within_subject
 from topomae.config import PretrainSettings, settings_from
@@ -26,10 +25,11 @@ from topomae.data.modality_phantoms import make_modality_phantoms
 from topomae.data.phantoms import make_phantoms
 from topomae.errors import BadSettingError
 from topomae.events import Events
+from topomae.models.pretrained import load_pretrained
 from topomae.networks.co_pretrainer import Views
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer
-from topomae.objectives import CoPretrainingLoss
-from topomae.pretrained import load_pretrained
+from topomae.training.aligning import Aligning
+from topomae.training.objectives import CoPretrainingLoss
 
 CROP, PATCH = (16, 16, 16), (8, 8, 8)
 PLAN = {"crop_size": CROP, "patch_size": PATCH, "stem_stride": (2, 2, 2), "batch_size": 3}

@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import topomae
-from topomae import preparation
 from topomae.config import PretrainSettings
 from topomae.data import cache, checks
 from topomae.data.cache import PreprocessedCases
@@ -35,7 +34,8 @@ from topomae.data.remembered import FILE_NAME, Remembered
 from topomae.data.run_data import RunData
 from topomae.errors import BadDataError, RunError
 from topomae.events import Events
-from topomae.pretrained import load_pretrained
+from topomae.models.pretrained import load_pretrained
+from topomae.training import preparation
 
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [1.0, 1.0, 1.0], "batch_size": 2}
 STEPS = PretrainSettings(steps=4, checkpoint_every=2, topology_weight=0, preview_every=100)

@@ -20,9 +20,9 @@ from topomae.data.loading import PretrainingCrops
 from topomae.data.plan import Normalization
 from topomae.data.plan_rules import choose_normalization
 from topomae.errors import BadDataError
-from topomae.model_folder import load_model
+from topomae.models.folder import load_model
 from topomae.networks.co_pretrainer import BranchOutput
-from topomae.objectives import CoPretrainingLoss
+from topomae.training.objectives import CoPretrainingLoss
 
 SHAPE = (18, 17, 16)
 NAMES = ("T1", "T2")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from run_stand_ins import Recorder, open_run
 
-from topomae import checkpoints
 from topomae.errors import RunError
 from topomae.events import Events
 from topomae.files import atomic_path, write_json_atomic
+from topomae.runs import checkpoints
 
 
 @pytest.fixture

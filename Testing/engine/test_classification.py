@@ -15,17 +15,17 @@ from typer.testing import CliRunner
 
 import topomae
 from topomae.classification.bags import bags, covering_offsets
-from topomae.classification.inference import Classifier
 from topomae.classification.table import Predictions
-from topomae.classification.training import class_weights
 from topomae.cli import app
 from topomae.config import ClassifySettings, PretrainSettings
 from topomae.data.plan import Normalization, Plan
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
-from topomae.model_folder import load_model
+from topomae.inference.classification import Classifier
+from topomae.models.folder import load_model
+from topomae.models.pretrained import load_pretrained
 from topomae.networks.factory import NetworkSpec, build_classifier
-from topomae.pretrained import load_pretrained
+from topomae.training.classification import class_weights
 
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [1.0, 1.0, 1.0], "batch_size": 4}
 SIZE = (16, 16, 16)
@@ -169,8 +169,8 @@ def test_class_weights_have_mean_1_over_cases_and_balance_classes(counts, balanc
     ],
 )
 def test_each_start_takes_over_the_encoders_it_says(pretrained, architecture, initialization, taken):
-    from topomae.classification.start import initialize_classifier
-    from topomae.initialization import find_start
+    from topomae.training.classifier_start import initialize_classifier
+    from topomae.training.initialization import find_start
 
     chosen = ClassifySettings(architecture=architecture, initialization=initialization)
     start = find_start(pretrained, chosen)

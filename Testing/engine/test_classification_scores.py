@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_confusion_matrix_metric, compute_roc_auc
 
-from topomae.classification.evaluation import ClassEvaluation, evaluate_classes
 from topomae.classification.labels import read_table, volume_classes
 from topomae.classification.scores import (
     auroc,
@@ -31,6 +30,7 @@ from topomae.classification.table import Predictions
 from topomae.config import ClassifySettings
 from topomae.data.cases import Case, Dataset, Split
 from topomae.errors import BadDataError, TopoMAEError
+from topomae.evaluation.classification import ClassEvaluation, evaluate_classes
 
 
 @st.composite

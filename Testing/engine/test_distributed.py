@@ -17,8 +17,9 @@ from several_processes import together as in_processes
 import topomae
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.phantoms import make_phantoms
-from topomae.dealing import Deal
-from topomae.distributed import (
+from topomae.errors import BadDataError, BadSettingError
+from topomae.parallel.dealing import Deal
+from topomae.parallel.distributed import (
     Processes,
     Stopping,
     cores,
@@ -30,10 +31,9 @@ from topomae.distributed import (
     processes,
     together,
 )
-from topomae.errors import BadDataError, BadSettingError
-from topomae.global_means import Fraction, global_means, summed
-from topomae.launching import with_others
-from topomae.started_processes import say_as_torchrun_would, started_processes
+from topomae.parallel.global_means import Fraction, global_means, summed
+from topomae.parallel.launching import with_others
+from topomae.parallel.started_processes import say_as_torchrun_would, started_processes
 
 STEPS = 20
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [4.0, 4.0, 4.0], "batch_size": 4}
@@ -59,7 +59,7 @@ def train(kind: str, data: Path, run: Path, kill_at: int | None = None) -> None:
     if kind == "pretrain":
         compute_in_double()
     if kill_at is not None:
-        from topomae.training_loop import TrainingLoop
+        from topomae.training.loop import TrainingLoop
 
         take_step = TrainingLoop.take_step
 
@@ -279,7 +279,7 @@ def test_dropout_of_some_rows_is_that_of_the_whole_batch():
 def test_the_segmentation_loss_is_monais(classes, levels):
     from monai.losses import DeepSupervisionLoss, DiceCELoss
 
-    from topomae.segmentation_loss import DeepDiceCrossEntropy
+    from topomae.training.segmentation_loss import DeepDiceCrossEntropy
 
     torch.manual_seed(classes)
     weights = (4 / 7, 2 / 7, 1 / 7)

@@ -13,13 +13,13 @@ from plans import a_plan
 from run_stand_ins import Recorder
 from typer.testing import CliRunner
 
-from topomae import estimates
 from topomae.cli import app
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.dataset import open_dataset
 from topomae.data.phantoms import make_phantoms
-from topomae.estimates import estimate
 from topomae.events import Events
+from topomae.training import estimates
+from topomae.training.estimates import estimate
 
 
 @pytest.fixture(scope="module")

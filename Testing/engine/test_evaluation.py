@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from topomae.data.volume_io import read_labels, write_labels
 from topomae.errors import BadDataError, BadSettingError
-from topomae.evaluation import Evaluation, evaluate, left_out
-from topomae.metrics import compare_masks
-from topomae.scores import Statistic
+from topomae.evaluation.metrics import compare_masks
+from topomae.evaluation.scores import Statistic
+from topomae.evaluation.segmentation import Evaluation, evaluate, left_out
 
 
 def a_box(shape, start, stop) -> np.ndarray:

@@ -15,9 +15,10 @@ import pytest
 import torch
 from run_stand_ins import Recorder
 
-from topomae.console import ConsoleSink, duration, print_evaluation
+from topomae.console import ConsoleSink, duration
 from topomae.errors import BadDataError
 from topomae.events import Events, JsonLines, Progress
+from topomae.reporting.tables import print_evaluation
 
 
 class Clock:
@@ -251,8 +252,8 @@ def test_a_terminal_shows_a_bar_per_phase_with_time_left_and_values():
 
 
 def test_an_evaluation_is_printed_as_a_table_with_what_is_undefined():
-    from topomae.evaluation import Evaluation
-    from topomae.scores import LabelSummary, Statistic, Summary
+    from topomae.evaluation.scores import LabelSummary, Statistic, Summary
+    from topomae.evaluation.segmentation import Evaluation
 
     metrics = {"dice": Statistic.of([0.5, 0.75]), "hd95_mm": Statistic.of([float("nan")])}
     label = LabelSummary(name="[b]aorta", missed=0, made_up=0, absent=0, metrics=metrics)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from topomae.checkpoints import Checkpoints
 from topomae.errors import RunError
 from topomae.files import atomic_path, temporary_path
-from topomae.leftovers import remove_abandoned
-from topomae.locks import Lock
+from topomae.runs.checkpoints import Checkpoints
+from topomae.runs.leftovers import remove_abandoned
+from topomae.runs.locks import Lock
 
 FAULTS = Path(__file__).resolve().parents[1] / "faults"
 SCENARIOS = ("random kills", "limited files", "damaged checkpoints", "frozen process", "no memory")

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from topomae.checkpoints import Checkpoints
 from topomae.classification.labels import read_table
 from topomae.classification.table import Predictions
 from topomae.data.volume_io import read_image, read_labels
+from topomae.runs.checkpoints import Checkpoints
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from topomae.cli import app
 from topomae.config import FinetuneSettings, PretrainSettings, settings_from
-from topomae.curves import Curves
 from topomae.data.dataset import open_dataset
 from topomae.data.geometry import Geometry
 from topomae.data.plan import Plan
 from topomae.data.volume_io import count_channels, read_image
 from topomae.errors import BadDataError, BadSettingError
-from topomae.locks import read_owner
+from topomae.runs.curves import Curves
+from topomae.runs.locks import read_owner
 from topomae.worker.arrays import read_image as read_array
 from topomae.worker.requests import VolumeFile
 

@@ -31,8 +31,8 @@ from oracle_models import (
 from topomae.data.cases import Case
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
-from topomae.inference import segment
-from topomae.model_folder import Model
+from topomae.inference.segmentation import segment
+from topomae.models.folder import Model
 from topomae.networks.factory import NetworkSpec, build_segmenter
 
 

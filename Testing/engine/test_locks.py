@@ -11,9 +11,9 @@ from contextlib import suppress
 import pytest
 from run_stand_ins import fast_processes
 
-from topomae import locks
 from topomae.errors import RunError
-from topomae.locks import Lock, Owner, process_started, read_owner
+from topomae.runs import locks
+from topomae.runs.locks import Lock, Owner, process_started, read_owner
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
 

@@ -30,10 +30,10 @@ from topomae.data.preprocessing import preprocess
 from topomae.data.volume import Volume
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
-from topomae.inference import segment
-from topomae.model_folder import Model, load_model
+from topomae.inference.segmentation import segment
+from topomae.inference.sliding_window import predict_scores
+from topomae.models.folder import Model, load_model
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer, build_segmenter
-from topomae.sliding_window import predict_scores
 
 NAMES = ("FLAIR", "T1", "T2")
 

@@ -17,12 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import topomae.model_folder as model_folder
+import topomae.models.folder as model_folder
 from topomae.data.plan import Plan
 from topomae.errors import BadDataError, RunError
 from topomae.files import write_json_atomic
-from topomae.label_table import LabelTable, colour_of, terminology_of
-from topomae.model_folder import load_model, save_model
+from topomae.models.folder import load_model, save_model
+from topomae.models.label_table import LabelTable, colour_of, terminology_of
 from topomae.networks.factory import NetworkSpec, build_segmenter
 
 WEIGHTS = "models/model.safetensors"

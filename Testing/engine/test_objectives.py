@@ -12,8 +12,8 @@ from topomae.data.key_points import CORNERS, crop_voxels, informative_axes, key_
 from topomae.data.loading import random_mask
 from topomae.networks.co_pretrainer import voxel_mask
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer
-from topomae.objectives import CoPretrainingLoss, composite, key_point_mse, masked_mse
 from topomae.topology.loss import TopologicalLoss
+from topomae.training.objectives import CoPretrainingLoss, composite, key_point_mse, masked_mse
 
 CROP, PATCH = (16, 24, 16), (8, 8, 8)
 WEIGHTS = ("topology_weight", "spatial_weight", "spatial_consistency_weight", "reconstruction_consistency_weight")

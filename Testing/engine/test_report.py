@@ -19,10 +19,10 @@ from matplotlib.image import imread
 from topomae.data.plan import Normalization, Plan
 from topomae.data.volume_io import read_labels, write_image, write_labels
 from topomae.errors import BadDataError, BadSettingError
-from topomae.evaluation import Evaluation, evaluate
-from topomae.report import write_report
+from topomae.evaluation.segmentation import Evaluation, evaluate
 from topomae.reporting.figures import group_curves, slice_picture, thinned
 from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR
+from topomae.reporting.report import write_report
 from topomae.reporting.run_folder import read_curves, read_run
 from topomae.reporting.slices import case_pictures, read_scene
 

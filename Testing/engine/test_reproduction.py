@@ -16,7 +16,7 @@ from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.phantoms import make_phantoms
 from topomae.data.volume_io import write_image
 from topomae.errors import BadDataError, BadSettingError
-from topomae.provenance import read_provenance, weights_digest
+from topomae.runs.provenance import read_provenance, weights_digest
 from topomae.versions import code_state, machine, versions
 
 TINY = {"crop_size": (32, 32, 16), "patch_size": (16, 16, 16), "stem_stride": (4, 4, 4)}

@@ -17,12 +17,11 @@ import pytest
 import torch
 from run_stand_ins import Recorder, fast_processes, open_run, train, wait_for_owner, what_remains
 
-from topomae import checkpoints
 from topomae.errors import RunError
 from topomae.events import Events
 from topomae.files import write_json_atomic
-from topomae.locks import Lock
-from topomae.runs import Run, finished, rng_state, run_status, set_rng_state
+from topomae.runs.folder import Run, checkpoints, finished, rng_state, run_status, set_rng_state
+from topomae.runs.locks import Lock
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
 

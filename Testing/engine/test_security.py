@@ -24,18 +24,18 @@ from worker_process import WorkerProcess, volume_file
 from conftest import REPOSITORY
 from topomae.bounded_reading import is_elsewhere
 from topomae.console import ConsoleSink
-from topomae.curves import Curves
 from topomae.data.cases import Case
 from topomae.errors import BadDataError, RunError
-from topomae.evaluation import Evaluation
+from topomae.evaluation.metrics import compare_masks
+from topomae.evaluation.scores import Row, rows_from_csv, rows_to_csv
+from topomae.evaluation.segmentation import Evaluation
 from topomae.harmless import file_name_problem, printable, spreadsheet_cell, text_of_cell
-from topomae.inference_outputs import place_outputs
-from topomae.metrics import compare_masks
-from topomae.report import write_report
+from topomae.inference.outputs import place_outputs
 from topomae.reporting.html import tag
+from topomae.reporting.report import write_report
 from topomae.reporting.run_folder import read_run
-from topomae.runs import Run
-from topomae.scores import Row, rows_from_csv, rows_to_csv
+from topomae.runs.curves import Curves
+from topomae.runs.folder import Run
 from topomae.worker.protocol import BadRequest, parse
 
 SOURCES = [

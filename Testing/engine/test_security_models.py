@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from security_traps import Payload, deep, most_memory, sparse, with_links
 
-from topomae.bundle import model_card
 from topomae.data.plan import Plan
 from topomae.data.volume_io import write_image
 from topomae.errors import BadDataError, RunError, TopoMAEError
-from topomae.inference import segment
-from topomae.model_folder import load_model, save_model
+from topomae.inference.segmentation import segment
+from topomae.models.bundle import model_card
+from topomae.models.folder import load_model, save_model
+from topomae.models.pretrained import load_pretrained, save_pretrained
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer, build_segmenter
 from topomae.networks.outline import outline
-from topomae.pretrained import load_pretrained, save_pretrained
-from topomae.runs import Run
+from topomae.runs.folder import Run
 
 WEIGHTS = "models/model.safetensors"
 

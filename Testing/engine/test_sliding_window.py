@@ -21,11 +21,11 @@ from oracle_models import (
 from torch import nn
 
 import topomae.data.resampling as resampling
-import topomae.sliding_window as sliding_window
-from topomae.inference import segment
-from topomae.model_folder import Model
-from topomae.sliding_window import predict_scores
-from topomae.streamed_scores import StreamedScores
+import topomae.inference.sliding_window as sliding_window
+from topomae.inference.segmentation import segment
+from topomae.inference.sliding_window import predict_scores
+from topomae.inference.streamed_scores import StreamedScores
+from topomae.models.folder import Model
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_scores_are_forgotten_once_they_are_used(an_oracle, spacing, tmp_path, m
             most = max(most, sum(ref().shape[1] for ref in alive if ref() is not None))
             yield planes, slab
 
-    monkeypatch.setattr("topomae.inference.score_slabs", watched)
+    monkeypatch.setattr("topomae.inference.segmentation.score_slabs", watched)
     monkeypatch.setattr(resampling, "SLAB_VOXELS", 5 * 12 * 6)
     written = segment(model, tmp_path / "long.nii.gz", tmp_path / "out", device="cpu")
     one, other = (np.asarray(nib.load(files[0]).dataobj) for files in (expected, written))

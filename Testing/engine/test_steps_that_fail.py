@@ -13,9 +13,9 @@ from topomae.config import FinetuneSettings
 from topomae.data.phantoms import make_phantoms
 from topomae.errors import RunError
 from topomae.events import Events
-from topomae.model_folder import load_model
-from topomae.training import Device, OutOfMemoryError
-from topomae.training_loop import TrainingLoop
+from topomae.models.folder import load_model
+from topomae.parallel.devices import Device, OutOfMemoryError
+from topomae.training.loop import TrainingLoop
 
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [4.0, 4.0, 4.0], "batch_size": 2}
 

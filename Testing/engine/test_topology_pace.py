@@ -1,6 +1,6 @@
 """How often the topological loss is computed."""
 
-from topomae.topology_pace import TopologyPace
+from topomae.training.topology_pace import TopologyPace
 
 
 def steps(pace: TopologyPace, waited: float, rest: float, count: int = 60) -> list[str]:

@@ -17,8 +17,8 @@ from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.phantoms import make_phantoms
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
-from topomae.model_folder import load_model
-from topomae.pretrained import load_pretrained
+from topomae.models.folder import load_model
+from topomae.models.pretrained import load_pretrained
 
 PLAN = {"crop_size": [24, 24, 16], "patch_size": [8, 8, 8], "spacing": [3.0, 3.0, 3.0], "batch_size": 2}
 
@@ -159,8 +159,8 @@ def one_thread() -> dict[str, str]:
     [("fused", "pretrained"), ("fused", "vit-only"), ("fused", "unetrpp-only"), ("unetrpp", "pretrained")],
 )
 def test_each_start_takes_over_what_it_says(phantoms, pretrained, tmp_path, architecture, initialization):
-    from topomae.initialization import find_start, initialize
     from topomae.networks.factory import build_segmenter
+    from topomae.training.initialization import find_start, initialize
 
     settings = FinetuneSettings(architecture=architecture, initialization=initialization)
     start = find_start(pretrained, settings)
@@ -203,7 +203,7 @@ def test_only_the_first_labelled_cases_are_used_when_asked(phantoms, tmp_path):
 
 
 def test_the_learning_rate_rises_then_falls_to_nothing():
-    from topomae.training import make_optimizer, set_learning_rate
+    from topomae.training.optimization import make_optimizer, set_learning_rate
 
     layer = torch.nn.Linear(2, 2)
     settings = FinetuneSettings(learning_rate=0.1).resolved("small")
@@ -216,7 +216,7 @@ def test_the_learning_rate_rises_then_falls_to_nothing():
 
 
 def test_a_loss_that_is_not_a_number_is_left_out_and_ends_the_run_if_it_stays():
-    from topomae.training import LossGuard
+    from topomae.training.optimization import LossGuard
 
     recorder = Recorder()
     guard = LossGuard(Events(recorder))

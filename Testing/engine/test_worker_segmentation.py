@@ -14,7 +14,7 @@ from oracle_models import AFFINES, make_plan
 from worker_process import FINAL, WorkerProcess, volume_file
 
 import topomae
-from topomae.model_folder import save_model
+from topomae.models.folder import save_model
 from topomae.networks.factory import NetworkSpec, build_segmenter
 
 

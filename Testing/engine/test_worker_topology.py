@@ -14,13 +14,13 @@ from worker_process import FINAL, WorkerProcess, volume_file
 
 from topomae.data.preprocessing import preprocess
 from topomae.data.volume import Volume
+from topomae.models.pretrained import save_pretrained
 from topomae.networks.co_pretrainer import voxel_mask
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer
-from topomae.pretrained import save_pretrained
-from topomae.previews import Preview
 from topomae.topology.persistence import persistence
 from topomae.topology.reading import feature_voxels, features
 from topomae.topology.wasserstein import wasserstein
+from topomae.training.previews import Preview
 from topomae.worker.betti import find_features
 
 
@@ -195,7 +195,7 @@ def a_scan(tmp_path, an_oblique_affine) -> tuple[dict, Volume]:
 
 
 def expected_preview(run: Path, scan: Volume, center, mask_ratio: float, seed: int):
-    from topomae.pretrained import load_pretrained
+    from topomae.models.pretrained import load_pretrained
 
     pretrained = load_pretrained(run)
     preview = Preview.around(center, preprocess(scan, None, pretrained.plan), pretrained.plan, mask_ratio, seed)

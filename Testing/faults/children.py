@@ -28,14 +28,15 @@ import torch
 import torch.utils.tensorboard
 
 import topomae
-import topomae.finetuning
-import topomae.inference
-import topomae.pretraining
-from topomae import events, stopping
+import topomae.inference.segmentation
+import topomae.training.finetuning
+import topomae.training.pretraining
+from topomae import events
 from topomae.cli import main
 from topomae.networks import factory
 from topomae.networks.masked_vit import VitSize
 from topomae.networks.unetrpp import UnetrppSize
+from topomae.runs import stopping
 
 PACKAGE = Path(topomae.__file__).resolve().parents[1]
 _FORKING = multiprocessing.get_context("fork")

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from topomae.checkpoints import Checkpoints
-from topomae.model_folder import WEIGHTS as MODEL_WEIGHTS
-from topomae.pretrained import WEIGHTS as PRETRAINED_WEIGHTS
+from topomae.models.folder import WEIGHTS as MODEL_WEIGHTS
+from topomae.models.pretrained import WEIGHTS as PRETRAINED_WEIGHTS
+from topomae.runs.checkpoints import Checkpoints
 
 _WEIGHTS = {"pretrain": PRETRAINED_WEIGHTS, "finetune": MODEL_WEIGHTS}
 

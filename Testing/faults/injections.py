@@ -113,7 +113,7 @@ def without_privileges() -> None:
 
 
 def _wrap_operations(due: Callable[[], bool], act: Act, before: bool) -> None:
-    from topomae import checkpoints
+    from topomae.runs import checkpoints
 
     def wrapped(operation: Callable) -> Callable:
         def call(*arguments: Any, **options: Any) -> Any:

@@ -137,7 +137,7 @@ def _concluded(world: World, kind: str, target: Path, chain: Sequence[Fault]) ->
 
 
 def _is_done(kind: str, target: Path) -> bool:
-    from topomae.runs import finished
+    from topomae.runs.folder import finished
 
     return kind != "segment" and finished(target)
 

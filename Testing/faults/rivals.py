@@ -147,7 +147,9 @@ def _wait_for(moment: float) -> None:
 
 def _jumping_clock(rng: random.Random) -> None:
     """Let every look at the time of day, and every time of a file, be another one."""
-    from topomae import events, files, runs, stopping
+    from topomae import events, files
+    from topomae.runs import folder as runs
+    from topomae.runs import stopping
 
     year = 365 * 24 * 3600.0
     now = time.time

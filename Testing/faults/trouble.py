@@ -18,7 +18,7 @@ from comparison import difference
 from records import Fault
 from world import World
 
-from topomae.checkpoints import Checkpoints
+from topomae.runs.checkpoints import Checkpoints
 
 _TRAININGS = ("pretrain", "finetune")
 
@@ -185,8 +185,8 @@ def _spoiled(what: str, steps: Any) -> children.Injection:
     """Make loss or gradient of some steps (from 0) not a number."""
 
     def inject() -> None:
-        from topomae.finetuning import Finetuning
-        from topomae.pretraining import Pretraining
+        from topomae.training.finetuning import Finetuning
+        from topomae.training.pretraining import Pretraining
 
         for kind in (Pretraining, Finetuning):
 
@@ -208,8 +208,8 @@ def _out_of_memory_in_step(step: int, times: int) -> children.Injection:
     """Let the memory not suffice from a step (from 0) on, so many times."""
 
     def inject() -> None:
-        from topomae.finetuning import Finetuning
-        from topomae.pretraining import Pretraining
+        from topomae.training.finetuning import Finetuning
+        from topomae.training.pretraining import Pretraining
 
         count = 0
         for kind in (Pretraining, Finetuning):
@@ -228,7 +228,7 @@ def _out_of_memory_in_step(step: int, times: int) -> children.Injection:
 
 def _out_of_memory_in_segmentation(times: int) -> children.Injection:
     def inject() -> None:
-        from topomae.inference import Segmenter
+        from topomae.inference.segmentation import Segmenter
 
         compute, left = Segmenter._compute, [times]
 

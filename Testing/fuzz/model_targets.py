@@ -8,9 +8,9 @@ from unittest import mock
 import torch
 
 from fuzz.scratch import refused_or_done, scratch
-from topomae.model_folder import load_model
-from topomae.model_weights import WeightsError, check_unchanged, read_weights
-from topomae.pretrained import load_pretrained
+from topomae.models.folder import load_model
+from topomae.models.pretrained import load_pretrained
+from topomae.models.weights import WeightsError, check_unchanged, read_weights
 
 PARTS = ("plan.json", "network.json", "labels.json", "configs/metadata.json")
 _EXPECTED = {"a": (torch.Size([2, 3]), torch.float32), "b": (torch.Size([4]), torch.int64)}
@@ -33,7 +33,7 @@ def model_texts(texts: list[bytes]) -> None:
     with ExitStack() as stack:
         for module in ("model_folder", "pretrained"):
             stack.enter_context(mock.patch(f"topomae.{module}.outline", side_effect=_Checked))
-        stack.enter_context(mock.patch("topomae.model_folder.check_unchanged"))
+        stack.enter_context(mock.patch("topomae.models.folder.check_unchanged"))
         refused_or_done(lambda: load_model(folder, task=None), _Checked)
         pretrained.write_bytes(b"")
         refused_or_done(lambda: load_pretrained(folder), _Checked)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fuzz.json_mutator import SEPARATOR
 from fuzz.scratch import refused_or_done, scratch
-from topomae.assignments import plan_fields, settings_and_plan_fields
+from topomae.commands.assignments import plan_fields, settings_and_plan_fields
 from topomae.config import (
     EvaluateSettings,
     FinetuneSettings,
@@ -18,7 +18,6 @@ from topomae.config import (
     SegmentSettings,
     settings_from,
 )
-from topomae.curves import Curves
 from topomae.data.cache_entries import entry_in
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset, split_dataset
@@ -26,8 +25,9 @@ from topomae.data.plan import Plan
 from topomae.data.recalling import recalled
 from topomae.data.splits import read_splits
 from topomae.files import drop_torn_line
-from topomae.locks import Owner, read_owner
-from topomae.runs import finished, run_status
+from topomae.runs.curves import Curves
+from topomae.runs.folder import finished, run_status
+from topomae.runs.locks import Owner, read_owner
 from topomae.worker.arrays import read_image, read_labels
 from topomae.worker.protocol import parse
 from topomae.worker.requests import VolumeFile

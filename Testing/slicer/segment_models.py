@@ -55,7 +55,7 @@ def _main(folder: str, changes: str) -> None:
     import torch
 
     from topomae.data.plan import Plan
-    from topomae.model_folder import save_model
+    from topomae.models.folder import save_model
     from topomae.networks.factory import NetworkSpec, build_segmenter
 
     plan = Plan.model_validate(json.loads(changes))

@@ -276,7 +276,7 @@ def test_a_lock_that_its_writer_never_finished_is_taken_over(tmp_path, slicer):
 def test_slicer_and_the_engine_agree_on_when_a_process_started(slicer, sleeper):
     from TopoMAELib.process_owners import processStarted
 
-    code = f"from topomae.locks import process_started; print(process_started({sleeper.pid}))"
+    code = f"from topomae.runs.locks import process_started; print(process_started({sleeper.pid}))"
     repository = Path(__file__).resolve().parents[2]
     told = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == processStarted(sleeper.pid)

@@ -1,6 +1,6 @@
 """Which process holds a run folder, and whether it still lives: the lock files that the engine writes too.
 
-The engine's own `topomae.locks` does the same; Slicer must not import the engine, hence this small twin.
+The engine's own `topomae.runs.locks` does the same; Slicer must not import the engine, hence this small twin.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import topomae
-from topomae.assignments import plan_fields
+from topomae.commands.assignments import plan_fields
 from topomae.commands.options import (
     Assignments,
     CacheFolder,
@@ -67,6 +67,6 @@ def plan(
             events=to,
         )
         if estimate:
-            from topomae.estimates import estimate as estimate_training
+            from topomae.training.estimates import estimate as estimate_training
 
             estimate_training(made, device=device.value, events=to)

@@ -24,8 +24,8 @@ from topomae.commands.telling import told
 from topomae.config import EvaluateSettings, SegmentSettings, settings_from
 
 if TYPE_CHECKING:
-    from topomae.classification.evaluation import ClassEvaluation
-    from topomae.evaluation import Evaluation
+    from topomae.evaluation.classification import ClassEvaluation
+    from topomae.evaluation.segmentation import Evaluation
 
 
 def segment(
@@ -95,14 +95,14 @@ def evaluate(
 
 
 def _print(result: Evaluation | ClassEvaluation) -> None:
-    from topomae.classification.evaluation import ClassEvaluation
+    from topomae.evaluation.classification import ClassEvaluation
 
     if isinstance(result, ClassEvaluation):
-        from topomae.classification.printing import print_classes
+        from topomae.reporting.tables import print_classes
 
         print_classes(result)
         return
-    from topomae.console import print_evaluation
+    from topomae.reporting.tables import print_evaluation
 
     print_evaluation(result)
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import typer
 
 from topomae.commands.options import EventsTo
-from topomae.distributed import silent, tell_on_stderr
 from topomae.errors import TopoMAEError
 from topomae.events import Events
+from topomae.parallel.distributed import silent, tell_on_stderr
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import topomae
-from topomae.assignments import settings_and_plan_fields
+from topomae.commands.assignments import settings_and_plan_fields
 from topomae.commands.options import (
     Assignments,
     CacheFolder,
@@ -27,7 +27,7 @@ from topomae.commands.options import (
 )
 from topomae.commands.telling import told
 from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings
-from topomae.launching import with_others
+from topomae.parallel.launching import with_others
 
 
 def pretrain(
@@ -156,7 +156,7 @@ def demo(
             events=to,
         )
         if result is not None and events is EventsTo.auto:
-            from topomae.console import print_evaluation
+            from topomae.reporting.tables import print_evaluation
 
             print_evaluation(result.evaluation)
             print(f"Report: {result.report}")

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from topomae.classification.evaluation import ClassEvaluation, left_out
-from topomae.classification.printing import METRIC_NAMES, interval
 from topomae.classification.records import CalibrationBin, ClassesSummary, ClassRow, Measured
+from topomae.evaluation.classification import ClassEvaluation, left_out
 from topomae.reporting.html import (
     SERIES_COLOURS,
     Markup,
@@ -24,6 +23,7 @@ from topomae.reporting.html import (
     table,
     tag,
 )
+from topomae.reporting.tables import CLASS_METRICS, interval
 
 
 def classification_section(evaluation: ClassEvaluation) -> Markup:
@@ -34,7 +34,7 @@ def classification_section(evaluation: ClassEvaluation) -> Markup:
 
 def _headline(summary: ClassesSummary) -> Markup:
     cards = []
-    for name, told in METRIC_NAMES.items():
+    for name, told in CLASS_METRICS.items():
         measured = summary.overall.get(name, Measured(value=None))
         cards.append(card(told, number(measured.value), f"95 % confidence: {interval(measured)}"))
     explained = (

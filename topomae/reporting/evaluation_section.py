@@ -8,9 +8,10 @@ from pathlib import Path
 
 from topomae.bounded_reading import is_elsewhere
 from topomae.errors import TopoMAEError
-from topomae.evaluation import Evaluation, left_out
-from topomae.metrics import BOTH_EMPTY
-from topomae.pairing import Pair, image_of_case, pair_files
+from topomae.evaluation.metrics import BOTH_EMPTY
+from topomae.evaluation.pairing import Pair, image_of_case, pair_files
+from topomae.evaluation.scores import LabelSummary, Row, Statistic, mean_of
+from topomae.evaluation.segmentation import Evaluation, left_out
 from topomae.reporting.html import (
     LABEL_COLOUR,
     PREDICTION_COLOUR,
@@ -25,7 +26,6 @@ from topomae.reporting.html import (
     tag,
 )
 from topomae.reporting.slices import case_pictures, read_scene
-from topomae.scores import LabelSummary, Row, Statistic, mean_of
 
 _MOST_LABEL_COLUMNS = 6
 _TOPOLOGY = "b0 / b1 / b2 errors"

@@ -17,11 +17,11 @@ from topomae.data.plan import Plan
 from topomae.data.preprocessing import Preprocessed, preprocess
 from topomae.data.volume import Volume
 from topomae.errors import TopoMAEError
+from topomae.models.pretrained import load_pretrained
 from topomae.networks.co_pretrainer import CoPretrainer
-from topomae.pretrained import load_pretrained
-from topomae.previews import Preview, Seen
-from topomae.runs import RunSettings
-from topomae.training import choose_device
+from topomae.parallel.devices import choose_device
+from topomae.runs.folder import RunSettings
+from topomae.training.previews import Preview, Seen
 from topomae.worker.modalities import read_modalities
 from topomae.worker.model_cache import FolderCache
 from topomae.worker.requests import CropSize, KeyPoints, Reconstruct

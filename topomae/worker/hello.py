@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import topomae
-from topomae.training import choose_device
+from topomae.parallel.devices import choose_device
 from topomae.versions import versions
 from topomae.worker.requests import Hello
 from topomae.worker.tasks import Task

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from topomae.data.plan import Plan
 from topomae.data.volume import Volume
-from topomae.inference_modalities import check_missing, check_modalities, join_modalities
+from topomae.inference.modalities import check_missing, check_modalities, join_modalities
 from topomae.worker.arrays import read_image
 from topomae.worker.requests import VolumeFile
 from topomae.worker.tasks import Task

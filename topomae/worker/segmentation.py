@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from topomae.data.preprocessing import preprocess
-from topomae.inference import Segmenter, out_of_memory
-from topomae.model_folder import Model, load_model
-from topomae.training import choose_device
+from topomae.inference.segmentation import Segmenter, out_of_memory
+from topomae.models.folder import Model, load_model
+from topomae.parallel.devices import choose_device
 from topomae.worker.arrays import save_arrays
 from topomae.worker.modalities import read_modalities
 from topomae.worker.model_cache import FolderCache

@@ -1,0 +1,121 @@
+"""Where fine-tuning starts from: a pre-training run, a finished model, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from topomae.config import ClassifySettings, FinetuneSettings
+from topomae.data.cases import Dataset
+from topomae.data.plan import Plan
+from topomae.data.planning import SET_BY_USER
+from topomae.errors import BadDataError, BadSettingError
+from topomae.models.folder import Model, load_model
+from topomae.models.pretrained import Pretrained, is_pretrained, load_pretrained, take_weights
+from topomae.networks.fused_segmenter import FusedSegmenter
+from topomae.runs.folder import Run
+
+# What must stay as it was, for weights to fit or to mean the same.
+_FIXED = ("size", "crop_size", "patch_size", "stem_stride")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to start from, and the plan they were made with."""
+
+    weights: Pretrained | Model
+
+    @property
+    def folder(self) -> Path:
+        return self.weights.folder
+
+    def write_plan(self, run: Run, dataset: Dataset, size: str | None, overrides: Mapping[str, Any]) -> None:
+        """Put the plan of the start, with this data set's labels, into a run folder that has none yet.
+
+        Raises:
+            BadSettingError: other modalities, or an override that the weights do not allow.
+        """
+        path = run.path("plan.json")
+        plan = self.weights.plan
+        if len(plan.modalities) != len(dataset.modalities):
+            raise BadSettingError(
+                f"{self.folder} was trained on {', '.join(plan.modalities)}, "
+                f"the data set has {', '.join(dataset.modalities)}",
+                hint="Pre-train on this data set, or use --init scratch.",
+            )
+        wanted = {**overrides, **({"size": size} if size else {})}
+        for name in _FIXED:
+            if name in wanted and _plain(wanted[name]) != _plain(getattr(plan, name)):
+                raise BadSettingError(
+                    f"{name} is {getattr(plan, name)} in {self.folder} and cannot be changed to {wanted[name]}",
+                    hint="Leave it out, or pre-train with it.",
+                )
+        if path.exists():
+            return
+        values = plan.model_dump() | {"dataset": dataset.name, "labels": dataset.labels} | wanted
+        values["reasons"] = plan.reasons | dict.fromkeys(overrides, SET_BY_USER)
+        Plan.check(values).save(path)
+
+
+def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) -> Start | None:
+    """Read what `--init` names; None for `scratch`.
+
+    Raises:
+        BadDataError: it is neither a pre-training run nor a model.
+        BadSettingError: the settings ask for pre-trained weights of a network that has none.
+    """
+    if str(init) == "scratch" or settings.initialization == "scratch":
+        return None
+    folder = Path(init)
+    if not folder.is_dir():
+        raise BadDataError(
+            "there is no such folder to start from",
+            hint="Give --init a pre-training run, a model folder, or the word scratch.",
+            path=folder,
+        )
+    if not is_pretrained(folder):
+        return Start(load_model(folder, task=None))
+    if settings.architecture in ("unetr", "swinunetr"):
+        raise BadSettingError(
+            f"architecture={settings.architecture} cannot take over pre-trained weights",
+            hint="Use --init scratch, or architecture fused or unetrpp.",
+        )
+    return Start(load_pretrained(folder))
+
+
+def initialize(network: nn.Module, start: Start | None, which: str) -> str:
+    """Give a segmentation network its first weights; return in words what was taken over.
+
+    Args:
+        network: from `build_segmenter`.
+        start: weights to take over, or None.
+        which: `pretrained` (everything), `vit-only`, `unetrpp-only` or `scratch`.
+    Raises:
+        BadDataError: the weights do not fit the network.
+    """
+    if start is None or which == "scratch":
+        return "random weights"
+    if isinstance(start.weights, Model):
+        if start.weights.classes:
+            raise BadSettingError(
+                f"{start.folder} says the class of whole volumes, and cannot be trained on to segment",
+                hint="Start from a pre-training run or a model that segments, or add --task classification.",
+            )
+        take_weights(network, start.weights.network.state_dict(), start.folder)
+        return f"model {start.weights.plan.dataset}"
+    taken = []
+    if which in ("pretrained", "unetrpp-only"):
+        take_weights(network.unetrpp, start.weights.part("unetrpp"), start.folder)
+        taken.append("UNETR++")
+    if which in ("pretrained", "vit-only") and isinstance(network, FusedSegmenter):
+        take_weights(network.vit, start.weights.part("vit.encoder"), start.folder)
+        taken.append("ViT encoder")
+    return f"pre-trained {' and '.join(taken) or 'nothing'} ({start.weights.plan.dataset})"
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, (tuple, list)) else value
