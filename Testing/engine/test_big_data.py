@@ -1,4 +1,4 @@
-"""Very many cases, and data that change: read once, made when needed, the same run whatever becomes of the files."""
+"""Very many cases, and data that change: made when needed, the same run whatever becomes of the files."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from small_data_sets import PLAN, Recorder, image_of, write_volume
 
 import topomae
 from topomae.config import PretrainSettings
-from topomae.data import cache, checks
+from topomae.data import cache
 from topomae.data.cache import PreprocessedCases
-from topomae.data.case_loading import load_case_image
 from topomae.data.cases import Case, CaseCache, Dataset, Split
 from topomae.data.checks import check_dataset
 from topomae.data.dataset import open_dataset
@@ -37,211 +32,10 @@ from topomae.events import Events
 from topomae.models.pretrained import load_pretrained
 from topomae.training import preparation
 
-PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [1.0, 1.0, 1.0], "batch_size": 2}
+pytest_plugins = ("small_data_fixtures",)
+
+
 STEPS = PretrainSettings(steps=4, checkpoint_every=2, topology_weight=0, preview_every=100)
-
-
-class Recorder:
-    """A sink that keeps events, and may act on them."""
-
-    def __init__(self, act=lambda event: None):
-        self.events, self.act = [], act
-
-    def write(self, event):
-        self.events.append(event)
-        self.act(event)
-
-    def close(self):
-        pass
-
-    def messages(self, kind="warning"):
-        return [event["message"] for event in self.events if event["event"] == kind]
-
-
-def write_volume(path, seed):
-    values = np.random.default_rng(seed).normal(size=(16, 16, 16)).astype(np.float32)
-    nib.save(nib.Nifti1Image(values, np.diag([-1.0, 1.0, 1.0, 1.0])), path)
-
-
-@pytest.fixture
-def five_cases(tmp_path):
-    """A folder with five images, three of which have label maps."""
-    folder = tmp_path / "data"
-    for name in ("imagesTr", "labelsTr"):
-        (folder / name).mkdir(parents=True)
-    for n in range(5):
-        write_volume(folder / "imagesTr" / f"case{n}.nii", n)
-    for n in range(3):
-        labels = np.zeros((16, 16, 16), np.uint8)
-        labels[4 : 8 + n] = 1
-        nib.save(nib.Nifti1Image(labels, np.diag([-1.0, 1.0, 1.0, 1.0])), folder / "labelsTr" / f"case{n}.nii")
-    return folder
-
-
-@pytest.fixture
-def five_images(five_cases):
-    """The same without label maps, so that none is held out."""
-    shutil.rmtree(five_cases / "labelsTr")
-    return five_cases
-
-
-@pytest.fixture
-def read(monkeypatch):
-    """Names of the cases whose images were read to be checked, in alphabetical order once sorted."""
-    names = []
-
-    def watched(dataset, case, problems=None):
-        names.append(case.name)
-        return load_case_image(dataset, case, problems)
-
-    monkeypatch.setattr(checks, "load_case_image", watched)
-    return names
-
-
-def found(folder, file, *, labels=False, told=None):
-    dataset = open_dataset(folder)
-    with Remembered(file, told) as remembered:
-        return check_dataset(dataset, dataset.cases, labels_needed=False, labels_checked=labels, remembered=remembered)
-
-
-def image_of(folder, name):
-    return folder / "imagesTr" / f"{name}.nii"
-
-
-def test_only_new_and_changed_files_are_read_again(five_cases, read, tmp_path):
-    file = tmp_path / "found"
-    expected = check_dataset(dataset := open_dataset(five_cases), dataset.cases, labels_needed=False)
-    read.clear()
-    assert found(five_cases, file) == expected
-    assert len(read) == 5
-    read.clear()
-    assert found(five_cases, file) == expected
-    assert read == []
-    for n in range(5):
-        os.utime(image_of(five_cases, f"case{n}"), (n, n))
-    shutil.copytree(five_cases, tmp_path / "elsewhere")
-    assert found(five_cases, file) == expected
-    assert [replace(report, case=None) for report in found(tmp_path / "elsewhere", file)] == [
-        replace(report, case=None) for report in expected
-    ]
-    assert read == []  # touched and copied files have not changed
-    write_volume(image_of(five_cases, "case3"), 33)
-    write_volume(image_of(five_cases, "case5"), 5)
-    reports = found(five_cases, file)
-    assert sorted(read) == ["case3", "case5"]
-    assert [report == old for report, old in zip(reports, expected, strict=False)] == [True, True, True, False, True]
-
-
-def test_a_header_changed_without_a_trace_in_size_and_time_is_noticed(five_cases, tmp_path):
-    before = found(five_cases, tmp_path / "found")
-    image = image_of(five_cases, "case1")
-    status, content = image.stat(), bytearray(image.read_bytes())
-    content[280:284] = np.float32(-2.0).tobytes()  # srow_x: the spacing from left to right
-    image.write_bytes(content)
-    os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
-    after = found(five_cases, tmp_path / "found")
-    assert before[1].spacing == (1, 1, 1)
-    assert after[1].spacing == (2, 1, 1)
-
-
-def test_label_maps_are_read_when_they_are_asked_for_and_images_known_from_then(five_cases, read, tmp_path):
-    found(five_cases, tmp_path / "found")
-    read.clear()
-    labelled = found(five_cases, tmp_path / "found", labels=True)
-    assert sorted(read) == ["case0", "case1", "case2"]
-    assert [report.label_voxels for report in labelled] == [{1: 1024}, {1: 1280}, {1: 1536}, None, None]
-    read.clear()
-    assert found(five_cases, tmp_path / "found", labels=True) == labelled
-    assert all(report.label_voxels is None for report in found(five_cases, tmp_path / "found"))
-    assert read == []
-
-
-def test_what_was_wrong_is_looked_at_anew(five_cases, read, tmp_path):
-    image = image_of(five_cases, "case2")
-    whole = image.read_bytes()
-    image.write_bytes(whole[:9000])
-    assert [report.ok for report in found(five_cases, tmp_path / "found")] == [True, True, False, True, True]
-    read.clear()
-    assert not found(five_cases, tmp_path / "found")[2].ok
-    assert read == ["case2"]
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut=st.booleans())
-def test_whatever_is_damaged_in_the_database_the_findings_are_right(where, bit, cut, damaged_from):
-    folder, pristine, expected = damaged_from
-    file = pristine.with_name("damaged")
-    content = bytearray(pristine.read_bytes())
-    at = int(where * len(content))
-    content[at] ^= 1 << bit
-    file.write_bytes(content[:at] if cut else content)
-    assert found(folder, file) == expected
-    assert found(folder, file) == expected
-
-
-@pytest.fixture(scope="module")
-def damaged_from(tmp_path_factory):
-    """A folder of two cases, a database of what was found in it, and what was found."""
-    folder = tmp_path_factory.mktemp("damage")
-    (folder / "images").mkdir()
-    for n in range(2):
-        write_volume(folder / "images" / f"case{n}.nii", n)
-    return folder, folder / "found", found(folder, folder / "found")
-
-
-def test_a_file_that_is_no_database_is_put_aside_and_said_so(five_cases, tmp_path):
-    file, told = tmp_path / "found", []
-    file.write_text("my only copy of something else")
-    found(five_cases, file, told=told.append)
-    (sentence,) = told
-    assert "is damaged" in sentence
-    assert "read again" in sentence
-    assert (tmp_path / "found.damaged").read_text() == "my only copy of something else"
-    found(five_cases, file, told=told.append)
-    assert len(told) == 1
-
-
-def test_without_a_place_for_the_database_the_check_goes_on_and_says_so(five_cases, read, tmp_path):
-    told = []
-    (tmp_path / "file").touch()
-    assert all(report.ok for report in found(five_cases, tmp_path / "file" / "found", told=told.append))
-    assert len(told) == 1
-    assert "cannot be kept" in told[0]
-
-
-WRITER = """
-import itertools, sys, time
-from topomae.data.remembered import Remembered
-with Remembered(sys.argv[1], print) as remembered:
-    for n in itertools.count():
-        remembered.keep_report(f"{sys.argv[2]} {n}", {"n": n})
-        if n % 50 == 49:
-            remembered.flush()
-            print(n, flush=True)
-            time.sleep(0.01)
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_writers_killed_beside_one_another_leave_whole_what_they_wrote(tmp_path):
-    file = tmp_path / "found"
-    writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(file), name], stdout=subprocess.PIPE, text=True)
-        for name in ("one", "other")
-    ]
-    for writer in writers:
-        for line in writer.stdout:
-            if int(line) >= 199:
-                break
-    for writer in writers:
-        writer.send_signal(signal.SIGKILL)
-    written = [max([199, *map(int, writer.communicate()[0].split())]) for writer in writers]
-    told = []
-    with Remembered(file, told.append) as remembered:
-        for name, last in zip(("one", "other"), written, strict=True):
-            assert all(remembered.report(f"{name} {n}") == {"n": n} for n in range(last + 1))
-    assert told == []
-    assert sqlite3.connect(file).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_fingerprint_is_that_of_the_content_alone(five_cases, tmp_path):
