@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import errno
-import os
+import stat
 from pathlib import Path, PureWindowsPath
 
 MOST_BYTES = 256 << 20
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """Read a UTF-8 text file; bytes that are none are replaced.
+def read_text(path: Path, most: int = MOST_BYTES, *, errors: str = "replace") -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: the file.
         most: bytes it may have.
+        errors: what becomes of bytes that are no UTF-8, as `bytes.decode` has it.
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger than `most`.
+        OSError: it cannot be read, is no file (a pipe would be waited for), or is larger than `most`.
+        UnicodeDecodeError: with `errors="strict"`, it is not UTF-8.
     """
-    if not path.is_file():
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    if path.stat().st_size > most:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    if status.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, too many for what it should be", str(path))
     with open(path, "rb") as file:
-        return file.read(most).decode("utf-8", errors="replace")
+        return file.read(most).decode("utf-8-sig", errors)
 
 
 def is_elsewhere(text: str, besides: Path) -> bool:

@@ -17,6 +17,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Literal
 
+from topomae.versions import installed_version
+
 State = Literal["good", "warning", "problem"]
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
@@ -101,9 +103,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _problem_of(name: str, specifier: object) -> str:
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
+    version = installed_version(name)
+    if version is None:
         return "not installed"
     if not specifier.contains(version, prereleases=True):
         return f"version {version} does not fit"

@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any, Literal, Protocol, TextIO
 
 from topomae.errors import TopoMAEError
+from topomae.versions import versions
 
 STARTED = time.time()  # about when this process started: commands import this room before the heavy ones
 
@@ -90,9 +90,7 @@ class Events:
 
     def start(self, **fields: Any) -> None:
         """Say who is working: process, host and versions of the libraries that decide the results."""
-        names = ("topomae", "torch", "monai", "numpy")
-        versions = {"python": platform.python_version(), **{name: _version(name) for name in names}}
-        self.emit("start", pid=os.getpid(), host=platform.node(), versions=versions, **fields)
+        self.emit("start", pid=os.getpid(), host=platform.node(), versions=versions(), **fields)
 
     def warning(self, message: str, *, case: str = "") -> None:
         """Tell the user of something that needs no action now."""
@@ -252,13 +250,6 @@ def to_plain(value: Any) -> Any:
             with suppress(Exception):
                 return to_plain(convert())
     return str(value)
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def discard(stream: TextIO) -> None:

@@ -17,12 +17,15 @@ _PACKAGE = Path(topomae.__file__).parent
 def versions() -> dict[str, str | None]:
     """Versions of the libraries that decide the results; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), "topomae": topomae.__version__}
-    for name in ("torch", "monai", "numpy", "scipy", "numba"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return found | {name: installed_version(name) for name in ("torch", "monai", "numpy", "scipy", "numba")}
+
+
+def installed_version(package: str) -> str | None:
+    """Version of a package, without importing it; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def code_state() -> dict[str, str | None]:
@@ -57,7 +60,13 @@ def _git(*arguments: str) -> str | None:
     """What git says in the checkout; None if there is no git, or it refuses."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=_PACKAGE.parent, capture_output=True, text=True, timeout=20, check=True
+            ["git", *arguments],
+            cwd=_PACKAGE.parent,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except (OSError, subprocess.SubprocessError):
         return None

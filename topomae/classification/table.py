@@ -55,7 +55,7 @@ class Predictions:
         """
         path = table_of(Path(path))
         try:
-            rows = list(csv.reader(io.StringIO(read_text(path).removeprefix("\ufeff"), newline=""), strict=True))
+            rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
         except (OSError, csv.Error) as error:
             raise BadDataError(f"the predictions cannot be read ({error})", hint=_REMEDY, path=path) from None
         header = rows[0] if rows else []

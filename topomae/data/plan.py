@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from topomae.data.json_files import parsed, read_text
+from topomae.data.json_files import parsed, read_description
 from topomae.errors import BadSettingError
 from topomae.files import write_text_atomic
 
@@ -134,7 +134,7 @@ class Plan(BaseModel):
         """
         path = Path(path)
         try:
-            content = parsed(read_text(path))
+            content = parsed(read_description(path))
         except FileNotFoundError:
             raise BadSettingError("the plan does not exist", hint="Make one: topomae plan.", path=path) from None
         except (OSError, UnicodeDecodeError) as error:

@@ -11,10 +11,11 @@ from topomae.classification.prediction import class_probabilities
 from topomae.classification.table import Predictions, place_table
 from topomae.config import ClassifySettings
 from topomae.data.cases import Case
-from topomae.data.preprocessing import Preprocessed, preprocess
-from topomae.errors import BadDataError, RunError, TopoMAEError
+from topomae.data.preprocessing import Preprocessed
+from topomae.errors import BadDataError
 from topomae.events import Events
-from topomae.inference.inputs import Input, InputCase, find_cases, load_input
+from topomae.inference.case_by_case import complain_about, end_told, prepared_case, work_through
+from topomae.inference.inputs import Input, InputCase, find_cases
 from topomae.inference.modalities import check_missing, places_of
 from topomae.models.folder import Model, load_model
 from topomae.parallel.devices import choose_device
@@ -50,8 +51,7 @@ def classify(
         RunError: naming the cases that failed, if there are several inputs; the others are written.
     """
     events = events or Events()
-    status = "failed"
-    try:
+    with end_told(events):
         where = choose_device(device)
         loaded = model if isinstance(model, Model) else load_model(model, task="classification")
         classifier = Classifier(loaded, where.kind, only=only)
@@ -59,15 +59,6 @@ def classify(
         path = place_table(output)
         events.start(kind="classify", device=where.reason, model=loaded.folder, cases=len(found))
         _classify_all(classifier, found, path, events)
-        status = "ok"
-    except TopoMAEError as error:
-        events.error(error)
-        raise
-    except KeyboardInterrupt:
-        status = "stopped"
-        raise
-    finally:
-        events.emit("end", status=status)
     return path
 
 
@@ -127,36 +118,19 @@ class Classifier:
 
 def _classify_all(classifier: Classifier, cases: Sequence[InputCase], path: Path, events: Events) -> None:
     """Classify every case that can be, write the table, then complain about the others."""
-    names, rows, failed = [], [], []
+    names, rows = [], []
+
+    def work(index: int) -> None:
+        given = cases[index]
+        classifier.check(given)
+        rows.append(classifier(prepared_case(given, classifier.plan, events)))
+        names.append(given.case.name)
+
     progress = events.track(len(cases), "classify")
-    for given in cases:
-        try:
-            rows.append(_classify_one(classifier, given, events))
-            names.append(given.case.name)
-        except TopoMAEError as error:
-            named = type(error)(error.message, hint=error.hint, case=given.case.name, path=error.path)
-            if len(cases) == 1:
-                raise named from None
-            events.error(named)
-            failed.append(given.case.name)
-        progress.advance()
+    failed = work_through(cases, work, events, case_done=progress.advance)
     if rows:
         Predictions(classifier.classes, tuple(names), np.array(rows)).save(path)
-    if failed:
-        some = ", ".join(failed[:8]) + (f" and {len(failed) - 8} more" if len(failed) > 8 else "")
-        raise RunError(
-            f"{len(failed)} of {len(cases)} cases could not be classified: {some}",
-            hint="The reasons are told above; the other cases are in the table.",
-        )
-
-
-def _classify_one(classifier: Classifier, given: InputCase, events: Events) -> np.ndarray:
-    classifier.check(given)
-    problems: list[str] = []
-    image = load_input(given, classifier.plan, problems)
-    for problem in problems:
-        events.warning(problem, case=given.case.name)
-    return classifier(preprocess(image, None, classifier.plan))
+    complain_about(failed, len(cases), done="classified", others="in the table")
 
 
 def _trained_windows(model: Model) -> int:

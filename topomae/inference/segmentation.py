@@ -12,11 +12,12 @@ import torch
 
 from topomae.data.cases import Case
 from topomae.data.plan import Plan
-from topomae.data.preprocessing import Preprocessed, preprocess, restore_labels
+from topomae.data.preprocessing import Preprocessed, restore_labels
 from topomae.data.volume_io import write_image, write_labels
-from topomae.errors import BadSettingError, RunError, TopoMAEError
+from topomae.errors import BadSettingError, RunError
 from topomae.events import Events
-from topomae.inference.inputs import Input, InputCase, find_cases, load_input
+from topomae.inference.case_by_case import complain_about, end_told, prepared_case, work_through
+from topomae.inference.inputs import Input, InputCase, find_cases
 from topomae.inference.modalities import check_missing
 from topomae.inference.outputs import Output, place_outputs, restore_probabilities
 from topomae.inference.sliding_window import WindowSettings, count_windows, score_slabs
@@ -65,8 +66,7 @@ def segment(
         RunError: naming the cases that failed, if there are several inputs; the others are written.
     """
     events = events or Events()
-    status = "failed"
-    try:
+    with end_told(events):
         _check_options(overlap, batch)
         where = choose_device(device)
         loaded = model if isinstance(model, Model) else load_model(model)
@@ -76,17 +76,8 @@ def segment(
         for folder in {one.labels.parent for one in outputs}:
             remove_abandoned(folder)
         segmenter = Segmenter(loaded, where.kind, mirror=mirror, overlap=overlap, batch=batch, warn=events.warning)
-        paths = _segment_all(segmenter, found, outputs, events)
-        status = "ok"
-    except TopoMAEError as error:
-        events.error(error)
-        raise
-    except KeyboardInterrupt:
-        status = "stopped"
-        raise
-    finally:
-        events.emit("end", status=status)
-    return paths
+        _segment_all(segmenter, found, outputs, events)
+    return [one.labels for one in outputs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,35 +210,21 @@ class _Progress:
         self._events.emit("progress", phase="segment", step=step, of=of, seconds_left=left)
 
 
-def _segment_all(
-    segmenter: Segmenter, cases: Sequence[InputCase], outputs: Sequence[Output], events: Events
-) -> list[Path]:
+def _segment_all(segmenter: Segmenter, cases: Sequence[InputCase], outputs: Sequence[Output], events: Events) -> None:
     """Segment every case that can be segmented; then complain about the others."""
     progress = _Progress(events, len(cases))
-    failed = []
-    for given, output in zip(cases, outputs, strict=True):
-        try:
-            _segment_one(segmenter, given, output, events, progress)
-        except TopoMAEError as error:
-            error = _with_case(error, given.case.name)
-            if len(cases) == 1:
-                raise error from None
-            events.error(error)
-            failed.append(given.case.name)
-        progress.case_done()
-    if failed:
-        named = ", ".join(failed[:8]) + (f" and {len(failed) - 8} more" if len(failed) > 8 else "")
-        raise RunError(
-            f"{len(failed)} of {len(cases)} cases could not be segmented: {named}",
-            hint="The reasons are told above; the other cases are done.",
-        )
-    return [output.labels for output in outputs]
+
+    def work(index: int) -> None:
+        _segment_one(segmenter, cases[index], outputs[index], events, progress)
+
+    failed = work_through(cases, work, events, case_done=progress.case_done)
+    complain_about(failed, len(cases), done="segmented", others="done")
 
 
 def _segment_one(segmenter: Segmenter, given: InputCase, output: Output, events: Events, progress: _Progress) -> None:
     try:
         check_missing(given.available(segmenter.plan), segmenter.plan, trained=segmenter.missing_modalities)
-        prepared = _prepare(given, segmenter.plan, events)
+        prepared = prepared_case(given, segmenter.plan, events)
         progress.case_has(segmenter.windows(prepared))
         result = segmenter(
             prepared,
@@ -263,15 +240,6 @@ def _segment_one(segmenter: Segmenter, given: InputCase, output: Output, events:
     write_labels(output.labels, result.labels, affine)
 
 
-def _prepare(given: InputCase, plan: Plan, events: Events) -> Preprocessed:
-    """Read and preprocess a case; the image as it was read is forgotten on return."""
-    problems: list[str] = []
-    image = load_input(given, plan, problems)
-    for problem in problems:
-        events.warning(problem, case=given.case.name)
-    return preprocess(image, None, plan)
-
-
 def _check_options(overlap: float, batch: int | None) -> None:
     if not 0 <= overlap < 1:
         raise BadSettingError(
@@ -279,13 +247,6 @@ def _check_options(overlap: float, batch: int | None) -> None:
         )
     if batch is not None and batch < 1:
         raise BadSettingError(f"batch is {batch}, but must be at least 1", hint="Leave it out.")
-
-
-def _with_case(error: TopoMAEError, case: str) -> TopoMAEError:
-    """The same error, naming the case."""
-    if error.case:
-        return error
-    return type(error)(error.message, hint=error.hint, case=case, path=error.path)
 
 
 def out_of_memory(case: str) -> RunError:

@@ -6,13 +6,13 @@ TopoMAE itself reads only `metadata.json` of these, as plain data; it never runs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata as packages
 from typing import Any
 
 from topomae.data.plan import Plan
 from topomae.events import to_plain
 from topomae.harmless import markdown_text
 from topomae.networks.factory import NetworkSpec
+from topomae.versions import installed_version
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _PAPER = (
@@ -169,10 +169,7 @@ def _output_format(plan: Plan) -> dict[str, Any]:
 
 
 def _version(package: str) -> str:
-    try:
-        return packages.version(package)
-    except packages.PackageNotFoundError:
-        return "0"
+    return installed_version(package) or "0"
 
 
 def _cell(value: object) -> str:

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -59,10 +59,10 @@ class Model:
         classes: names of the classes of whole volumes, one per output of the network; () if it segments.
     """
 
-    network: nn.Module
+    network: nn.Module = field(repr=False)
     spec: NetworkSpec
     plan: Plan
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = field(repr=False)
     folder: Path
     classes: tuple[str, ...] = ()
 

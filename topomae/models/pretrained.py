@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Pretrained:
         folder: where it was read from.
     """
 
-    weights: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor] = field(repr=False)
     spec: NetworkSpec
     plan: Plan
     folder: Path
