@@ -40,7 +40,8 @@ class Settings(BaseModel):
         precision: `auto` is bfloat16 (else float16) on a GPU and float32 on a CPU.
         workers: processes that load and augment crops; None chooses by device and cores.
         checkpoint_every: steps between checkpoints.
-        fold: which of `folds` is held out for validation where the data set has no splits.json.
+        fold: which of `folds`, or of those in nnU-Net's splits_final.json, is held out for validation where the data
+            set has no splits.json.
         folds: number of folds of the seeded cross-validation.
         modality_dropout: chance that a modality is hidden in a training sample (one always stays), so that the
             network learns to do without it; 0 makes one that needs them all. None: 0.3 where there are several.
@@ -153,7 +154,8 @@ class FinetuneSettings(Settings):
         foreground_fraction: part of the crops that are centred on a labelled voxel.
         augmentation: 1 augments as often as nnU-Net does, 0 never; None takes the default of the network size:
             short trainings on a CPU see each case too few times to need more than a little.
-        ema: decay of the moving average of the weights that is validated and kept; 0 switches it off.
+        ema: decay, after a rising start, of the moving average of the weights that is validated and kept; 0
+            switches it off.
         validate_every: steps between validations; None makes about ten of them.
         labelled: use only the first n labelled training cases; None uses all.
     """
@@ -188,7 +190,8 @@ class ClassifySettings(Settings):
             choice of them each time.
         class_balance: 1 counts all classes alike, however few cases they have, 0 all cases alike.
         augmentation: 1 augments as often as nnU-Net does, 0 never; None takes the default of the network size.
-        ema: decay of the moving average of the weights that is validated and kept; 0 switches it off.
+        ema: decay, after a rising start, of the moving average of the weights that is validated and kept; 0
+            switches it off.
         validate_every: steps between validations; None makes about ten of them.
         labelled: use only n training cases, taken from the classes in turn; None uses all.
     """

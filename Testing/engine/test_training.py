@@ -19,6 +19,7 @@ from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.models.folder import load_model
 from topomae.models.pretrained import load_pretrained
+from topomae.training.averaging import averaged_model
 
 PLAN = {"crop_size": [24, 24, 16], "patch_size": [8, 8, 8], "spacing": [3.0, 3.0, 3.0], "batch_size": 2}
 
@@ -260,3 +261,17 @@ def test_a_changed_plan_is_noticed_when_a_run_goes_on(phantoms, tmp_path):
     (run / "plan.json").write_text(json.dumps({**plan, "crop_size": [32, 32, 16]}))
     with pytest.raises(RunError, match=r"plan\.json was changed"):
         topomae.pretrain(phantoms, run, settings=settings, plan=PLAN)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.99])
+def test_the_moving_average_soon_forgets_the_first_weights(decay):
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = averaged_model(network, decay)
+    expected = 0.0
+    for step, weight in enumerate([5.0, *[1.0] * 200]):
+        torch.nn.init.constant_(network.weight, weight)
+        average.update_parameters(network)
+        kept = min(decay, (1 + step) / (10 + step)) if step else 0.0
+        expected = kept * expected + (1 - kept) * weight
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-5)
+    assert average.module.weight.item() == pytest.approx(1, abs=1e-4), "a fixed 0.99 would still be at 1.5"

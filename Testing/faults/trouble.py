@@ -185,10 +185,10 @@ def _spoiled(what: str, steps: Any) -> children.Injection:
     """Make loss or gradient of some steps (from 0) not a number."""
 
     def inject() -> None:
-        from topomae.training.finetuning import Finetuning
         from topomae.training.pretraining import Pretraining
+        from topomae.training.segmentation import SegmentationTraining
 
-        for kind in (Pretraining, Finetuning):
+        for kind in (Pretraining, SegmentationTraining):
 
             def spoiled(self, batch, step, loss=kind.loss):
                 total, values = loss(self, batch, step)
@@ -208,11 +208,11 @@ def _out_of_memory_in_step(step: int, times: int) -> children.Injection:
     """Let the memory not suffice from a step (from 0) on, so many times."""
 
     def inject() -> None:
-        from topomae.training.finetuning import Finetuning
         from topomae.training.pretraining import Pretraining
+        from topomae.training.segmentation import SegmentationTraining
 
         count = 0
-        for kind in (Pretraining, Finetuning):
+        for kind in (Pretraining, SegmentationTraining):
 
             def failing(self, batch, at, loss=kind.loss):
                 nonlocal count

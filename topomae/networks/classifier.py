@@ -5,8 +5,8 @@
                                                     ──► standardization ──► linear ──► classes
 
 Means tell what is everywhere, maxima what is somewhere, such as a small lesion in one of many windows. Between
-volumes of one kind pooled features differ little; standardized by what the encoders first make of the training
-volumes (`standardize`), their differences fill the range that a linear layer learns from. He et al. (CVPR 2022)
+volumes of one kind pooled features differ little; standardized by what the encoders first make of training
+samples (`standardize`), their differences fill the range that a linear layer learns from. He et al. (CVPR 2022)
 put a batch normalization there for the same reason, which does not suit batches of a few volumes.
 """
 
@@ -61,7 +61,7 @@ class VolumeClassifier(nn.Module):
         """Let features have mean 0 and standard deviation 1 over some volumes.
 
         Args:
-            pooled: (n, features), from `pooled`, of volumes without augmentation.
+            pooled: (n, features), from `pooled`.
         """
         self.centre.copy_(pooled.mean(0))
         self.spread.copy_(pooled.std(0, correction=0) + _LEAST_SPREAD)

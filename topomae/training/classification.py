@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from topomae.classification.bags import TrainingBags, bags, most_windows
+from topomae.classification.bags import TrainingBags, most_windows
 from topomae.classification.labels import VolumeClasses, volume_classes
 from topomae.classification.prediction import class_probabilities
 from topomae.classification.scores import auroc, balanced_accuracy
@@ -25,25 +24,23 @@ from topomae.data.cases import Case, Dataset
 from topomae.data.json_files import read_json
 from topomae.data.plan import Plan
 from topomae.data.planning import SET_BY_USER
+from topomae.data.preprocessing import Preprocessed
 from topomae.events import Events
-from topomae.models.folder import save_model
 from topomae.networks.factory import NetworkSpec, build_classifier
 from topomae.parallel.devices import Device, choose_device
-from topomae.parallel.distributed import barrier, from_main, gathered, is_main, own_share, together
+from topomae.parallel.distributed import barrier, from_main, is_main, together
 from topomae.parallel.global_means import Fraction, global_means
 from topomae.runs.folder import Run
-from topomae.runs.provenance import record_training, with_weights
+from topomae.runs.provenance import record_training
 from topomae.training.classifier_start import goes_on, initialize_classifier, learning_parts
 from topomae.training.initialization import Start, find_start
-from topomae.training.loop import TrainingLoop
-from topomae.training.preparation import prepare, settle_plan
+from topomae.training.preparation import settle_plan
 from topomae.training.run_cases import checked_cases, open_run_dataset
+from topomae.training.supervised import SupervisedTraining, Teaching
 
 CLASSES = "classes.json"  # in the run folder
-VALIDATIONS = 10  # in a run, unless validate_every says otherwise
 WINDOWS_PER_STEP = 8
-STANDARDIZED_BY = 64  # training cases
-_NOTHING = [-1.0, -math.inf]  # validated so far, see `reached`
+STANDARDIZED_BY = 64  # samples
 
 
 def finetune_classifier(
@@ -118,14 +115,15 @@ def finetune_classifier(
             windows = most_windows(reports, settled, settings.windows)
             if fresh and settled.reasons.get("batch_size") != SET_BY_USER:
                 settled = with_larger_batch(opened, settled, windows)
-            Classification(opened, dataset, train, val, known, windows, settled, settings, where, start).finetune()
+            training = (dataset, train, val, known, windows, settled, settings, where, start)
+            ClassificationTraining(opened, *training).finetune()
     return Path(run).resolve() / "model"
 
 
-class Classification(TrainingLoop):
-    """Supervised training with validation; keeps the weights with the best AUROC."""
+class ClassificationTraining(SupervisedTraining):
+    """Cross-entropy on volumes; the weights with the best AUROC are kept."""
 
-    phase = "finetune"
+    headline = "auroc"
 
     def __init__(
         self,
@@ -141,64 +139,59 @@ class Classification(TrainingLoop):
         start: Start | None,
     ):
         settings = settings.resolved(plan.size).for_modalities(plan.channels)
-        self.classes, self.windows = classes, windows
-        self.spec = NetworkSpec.of(
+        self.known, self.classes, self.windows = classes, classes.names, windows
+        spec = NetworkSpec.of(
             plan,
             task="classification",
             architecture=settings.architecture,
             out_channels=len(classes.names),
             missing_modalities=settings.modality_dropout > 0,
         )
-        folder = run.path("preprocessed")
-        self.train_cases = PreprocessedCases(folder, dataset, train, plan, with_label=False)
-        self.val_cases = PreprocessedCases(folder, dataset, val, plan, with_label=False)
         torch.manual_seed(settings.seed)
-        network = build_classifier(self.spec)
+        network = build_classifier(spec)
         taken = initialize_classifier(network, start, settings.initialization, classes.names)
         self.standardized = goes_on(start, settings.initialization, classes.names)
-        self.about = {"data": dataset.name, "init": taken, "cases": [case.name for case in train]}
+        folder = run.path("preprocessed")
         init = None if start is None else start.folder
-        self.record = record_training(
-            "classification", dataset, plan, settings, device, init=init, classes=classes_digest(classes)
+        teaching = Teaching(
+            PreprocessedCases(folder, dataset, train, plan, with_label=False),
+            PreprocessedCases(folder, dataset, val, plan, with_label=False),
+            spec,
+            {"data": dataset.name, "init": taken, "cases": [case.name for case in train]},
+            record_training(
+                "classification", dataset, plan, settings, device, init=init, classes=classes_digest(classes)
+            ),
         )
         parts = learning_parts(network, taken != "random weights", settings.encoder_learning_rate_scale)
-        super().__init__(run, plan, settings, device, network, parts)
+        super().__init__(run, plan, settings, device, network, parts, teaching)
         self.weights = class_weights(classes.counts(train), settings.class_balance).to(self.fabric.device)
-        self.average = None
-        if settings.ema:
-            decay = get_ema_multi_avg_fn(settings.ema)
-            self.average = AveragedModel(network, multi_avg_fn=decay, use_buffers=True)
-        self.validate_every = settings.validate_every or max(1, self.steps // VALIDATIONS)
-        self.best = list(_NOTHING)
 
-    def finetune(self) -> None:
-        """Do the steps that are left, then write the model folder."""
-        drawn = self.steps * self.plan.batch_size
-        prepare(self.run, self.train_cases, self.val_cases, samples=drawn, seed=self.settings.seed)
-        if not self.standardized:
-            self._standardize()
-        samples = TrainingBags(
-            self.train_cases,
-            [self.classes.of_case[case.name] for case in self.train_cases.cases],
+    def samples(self) -> TrainingBags:
+        """Volumes as bags of augmented windows."""
+        return TrainingBags(
+            self.teaching.train,
+            [self.known.of_case[case.name] for case in self.teaching.train.cases],
             self.plan,
             seed=self.settings.seed,
             most=self.windows,
             augmentation=self.settings.augmentation,
             modality_dropout=self.settings.modality_dropout,
         )
-        if self.train(samples) and is_main():
-            self._finish()
 
     @torch.no_grad()
-    def _standardize(self) -> None:
-        """Standardize features by the first training cases; a run that goes on then takes what it began with."""
-        network = self.network.module.eval()
+    def before_training(self) -> None:
+        """Standardize features by the first training samples; a run that goes on then takes what it began with.
+
+        By samples as training shows them, augmented and with modalities hidden: features that hardly differ between
+        whole images may differ a hundred times as much where one is missing, and would drown all others.
+        """
+        if self.standardized:
+            return
+        network, samples = self.network.module.eval(), self.samples()
         pooled = []
-        for place in range(min(STANDARDIZED_BY, len(self.train_cases))):
-            case = self.train_cases[place]
-            windows = bags(case.image, self.plan, self.windows)[0][None].to(self.fabric.device)
-            there = None if case.available is None else torch.tensor([case.available], device=self.fabric.device)
-            pooled.append(network.pooled(windows, available=there))
+        for index in range(min(STANDARDIZED_BY, self.steps * self.plan.batch_size)):
+            sample = {name: value[None].to(self.fabric.device) for name, value in samples[index].items()}
+            pooled.append(network.pooled(sample["windows"], sample["present"], sample.get("available")))
         network.standardize(torch.cat(pooled))
 
     def loss(self, batch: dict[str, torch.Tensor], step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -213,88 +206,36 @@ class Classification(TrainingLoop):
         means = global_means({"loss": Fraction(each.sum(), len(each)), "accuracy": Fraction(right.sum(), len(right))})
         return means["loss"], {"accuracy": means["accuracy"]}
 
-    def after_update(self) -> None:
-        """Let the averaged weights follow."""
-        if self.average is not None:
-            self.average.update_parameters(self.network.module)
-
-    def after_step(self, done: int) -> None:
-        """Validate now and then."""
-        if len(self.val_cases) and (done % self.validate_every == 0 or done == self.steps):
-            self._validate(done)
-
-    def more_state(self) -> dict[str, Any]:
-        """The averaged weights, and how good the best ones were."""
-        return {"best": list(self.best), "average": None if self.average is None else self.average.state_dict()}
-
-    def load_more(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        self.best = list(state["best"])
-        if is_main() and self.best > _NOTHING:  # as far as they are still there: the file may have been damaged
-            kept = self.run.load_checkpoint("best")
-            self.best = list(_NOTHING) if kept is None else reached(kept["auroc"], kept["loss"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-
-    @property
-    def _kept(self) -> torch.nn.Module:
-        """The network that is validated and kept."""
-        return self.network.module if self.average is None else self.average.module
-
-    def _validate(self, step: int) -> None:
-        """AUROC and more over the validation cases; keep the weights if they are the best."""
-        network = self._kept.eval()
-        places = own_share(range(len(self.val_cases)))
-        progress = self.run.events.track(len(places), "validate")
-        found = []
-        for case in (self.val_cases[place] for place in places):
-            self.run.leave_if_asked()
-            probabilities = class_probabilities(
-                network,
-                case.image,
-                self.plan,
-                windows=self.windows,
-                device=self.fabric.device,
-                available=case.available,
-            )
-            found.append(probabilities.tolist())
-            progress.advance()
-        probabilities = np.array(gathered(found))
-        truth = np.array([self.classes.of_case[case.name] for case in self.val_cases.cases])
-        area = auroc(probabilities, truth)
-        surprise = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
-        values = {"auroc": area, "balanced_accuracy": balanced_accuracy(probabilities, truth), "loss": surprise}
-        self.run.log_metrics(step, "validate", values)
-        now = reached(area, surprise)
-        if now > self.best:
-            self.best = now
-            state = {"step": step, "auroc": area, "loss": surprise, "network": network.state_dict()}
-            self.run.save_checkpoint(state, "best", step=step)
-
-    def _finish(self) -> None:
-        """Write the model folder: the best validated weights, or the last ones where nothing was validated."""
-        network = self._kept.eval()
-        best = self.run.load_checkpoint("best") if len(self.val_cases) else None
-        if best is not None:
-            network.load_state_dict(best["network"])
-        metrics = {} if best is None else {"validation_auroc": best["auroc"], "step": best["step"]}
-        settings = {**self.settings.model_dump(mode="json"), "windows": self.windows}
-        training = {**self.about, "steps": self.steps, "settings": settings}
-        training["provenance"] = with_weights(self.record, network)
-        save_model(
-            self.run.path("model"),
+    def predict(self, network: torch.nn.Module, case: Preprocessed) -> list[float]:
+        """Probability of every class."""
+        probabilities = class_probabilities(
             network,
-            self.spec,
+            case.image,
             self.plan,
-            training=training,
-            metrics=metrics,
-            classes=self.classes.names,
+            windows=self.windows,
+            device=self.fabric.device,
+            available=case.available,
         )
+        return probabilities.tolist()
 
+    def judge(self, predictions: Sequence[list[float]]) -> dict[str, float]:
+        """AUROC, balanced accuracy and cross-entropy."""
+        probabilities = np.array(predictions)
+        truth = np.array([self.known.of_case[case.name] for case in self.teaching.val.cases])
+        surprise = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
+        return {
+            "auroc": auroc(probabilities, truth),
+            "balanced_accuracy": balanced_accuracy(probabilities, truth),
+            "loss": surprise,
+        }
 
-def reached(auroc: float, loss: float) -> list[float]:
-    """How good weights are, to be compared: of equal AUROC, the lower cross-entropy wins."""
-    return [0.0 if math.isnan(auroc) else auroc, -loss]
+    def goodness(self, metrics: dict[str, float]) -> list[float]:
+        """Of equal AUROC, the lower cross-entropy wins; where AUROC is not defined, that alone counts."""
+        return [0.0 if math.isnan(metrics["auroc"]) else metrics["auroc"], -metrics["loss"]]
+
+    def told_settings(self) -> dict[str, Any]:
+        """The settings, with as many windows as volumes were in fact looked at with."""
+        return {**super().told_settings(), "windows": self.windows}
 
 
 def classes_of_run(run: str | Path, dataset: Dataset, table: str | Path | None) -> VolumeClasses:

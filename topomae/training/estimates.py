@@ -23,12 +23,16 @@ from topomae.data.loading import random_mask
 from topomae.data.plan import Plan
 from topomae.events import Events
 from topomae.parallel.devices import Device, OutOfMemoryError, choose_device
-from topomae.training.finetuning import Finetuning
+from topomae.recipes.following import settings_by
+from topomae.recipes.recipe import Recipe
+from topomae.recipes.shelf import find_recipe
 from topomae.training.loop import TrainingLoop
 from topomae.training.pretraining import Pretraining
+from topomae.training.segmentation import SegmentationTraining
 
 Phase = Literal["pretrain", "finetune"]
 PHASES: tuple[Phase, ...] = ("pretrain", "finetune")
+KINDS = {"pretrain": PretrainSettings, "finetune": FinetuneSettings}
 STEPS = 3  # the first one also compiles and fills caches; the faster of the others counts
 SLOW = 30.0  # seconds after which no further step is begun
 _BACKWARD = 1.6  # of what the forward pass keeps: its gradients and work space, as seen in the memory of processes
@@ -38,7 +42,7 @@ _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training with a plan and the default settings takes.
+    """What a training with a plan and the settings of a recipe, else the default ones, takes.
 
     Attributes:
         phase: `pretrain` or `finetune`.
@@ -47,7 +51,7 @@ class Estimate:
         memory_gb: GB (10⁹ bytes) of a step: on a GPU as measured; on a CPU counted from the weights with
             gradients and optimizer and from what the forward pass keeps. Python and its libraries, about
             0.6 GB, come on top.
-        steps: default of the plan's network size.
+        steps: of the recipe, else the default of the plan's network size.
         hours: for these steps, without validation.
     """
 
@@ -60,7 +64,12 @@ class Estimate:
 
 
 def estimate(
-    plan: Plan, *, device: str = "auto", phases: tuple[Phase, ...] = PHASES, events: Events | None = None
+    plan: Plan,
+    *,
+    device: str = "auto",
+    phases: tuple[Phase, ...] = PHASES,
+    recipe: str | Path | Recipe | None = None,
+    events: Events | None = None,
 ) -> list[Estimate]:
     """Do a few training steps of each phase on random data with the plan's crop and batch.
 
@@ -68,6 +77,7 @@ def estimate(
         plan: to be judged.
         device: `auto`, `cpu` or `cuda`.
         phases: which kinds of training.
+        recipe: that is going to be followed, if any; its settings are taken in place of the defaults.
         events: told of progress, one `estimate` per phase, and a warning where the memory does not suffice.
     Returns:
         The estimates; none for a phase whose step does not fit into memory.
@@ -78,9 +88,11 @@ def estimate(
     where = choose_device(device)
     progress = events.track(STEPS * len(phases), "estimate")
     estimates = []
+    recipe = find_recipe(recipe)
     for phase in phases:
+        settings = settings_by(recipe, KINDS[phase], None, plan.size)
         try:
-            made = _estimate(phase, plan, where, progress.advance)
+            made = _estimate(phase, plan, settings, where, progress.advance)
         except (RuntimeError, MemoryError, OutOfMemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
@@ -97,13 +109,19 @@ def estimate(
     return estimates
 
 
-def _estimate(phase: Phase, plan: Plan, device: Device, stepped: Callable[[int], None]) -> Estimate:
+def _estimate(
+    phase: Phase,
+    plan: Plan,
+    settings: PretrainSettings | FinetuneSettings,
+    device: Device,
+    stepped: Callable[[int], None],
+) -> Estimate:
     if not plan.labels:  # of a data set without labels; a network needs something to tell apart
         plan = plan.model_copy(update={"labels": {1: "label"}})
     if device.kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with TemporaryDirectory() as folder:
-        loop = _training(phase, plan, device, Path(folder))
+        loop = _training(plan, settings, device, Path(folder))
         loop.may_halve = False  # the question is whether a whole batch fits
         batch = loop.fabric.to_device(_random_batch(plan))
         with _counted() as kept:
@@ -142,13 +160,13 @@ class _TimedPretraining(Pretraining):
         return self.objective(outputs, batch, step)
 
 
-def _training(phase: Phase, plan: Plan, device: Device, folder: Path) -> TrainingLoop:
+def _training(plan: Plan, settings: PretrainSettings | FinetuneSettings, device: Device, folder: Path) -> TrainingLoop:
     """The training itself, with neither cases nor a run folder."""
     run = SimpleNamespace(path=lambda name: folder / name, events=Events())
     dataset = Dataset(plan.dataset, folder, (), plan.modalities, plan.labels)
-    if phase == "pretrain":
-        return _TimedPretraining(run, dataset, [], plan, PretrainSettings(), device)
-    return Finetuning(run, dataset, [], [], plan, FinetuneSettings(), device, None)
+    if isinstance(settings, PretrainSettings):
+        return _TimedPretraining(run, dataset, [], plan, settings, device)
+    return SegmentationTraining(run, dataset, [], [], plan, settings, device, None)
 
 
 def _timed_step(loop: TrainingLoop, step: int, batch: dict[str, torch.Tensor], device: Device) -> float:
