@@ -39,6 +39,14 @@ class TopoMAESegment(ScriptedLoadableModule):
             "The method is that of Self Pre-training with Topology- and Spatiality-aware Masked Autoencoders for 3D "
             "Medical Image Segmentation, arXiv:2406.10519."
         )
+        slicer.app.startupCompleted.connect(registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer a phantom volume in the module Sample Data, once Slicer has started and that module is there."""
+    from TopoMAESegmentLib import phantom_volume
+
+    phantom_volume.register()
 
 
 class TopoMAESegmentWidget(ScriptedLoadableModuleWidget):

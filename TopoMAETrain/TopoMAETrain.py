@@ -42,6 +42,14 @@ class TopoMAETrain(ScriptedLoadableModule):
             "The method is that of Self Pre-training with Topology- and Spatiality-aware Masked Autoencoders for 3D "
             "Medical Image Segmentation, arXiv:2406.10519."
         )
+        slicer.app.startupCompleted.connect(registerSampleData)
+
+
+def registerSampleData() -> None:
+    """Offer a phantom data set in the module Sample Data, once Slicer has started and that module is there."""
+    from TopoMAETrainLib import phantom_data_set
+
+    phantom_data_set.register()
 
 
 class TopoMAETrainWidget(ScriptedLoadableModuleWidget):

@@ -99,6 +99,7 @@ class Studio:
             "KeyPoints": self.keyPoints,
             "TopoMAETrain": self.train,
             "TrainData": self.trainData,
+            "SampleData": self.sampleData,
         }
 
     def start(self) -> None:
@@ -259,6 +260,19 @@ class Studio:
         self._fit()
         self._turn(azimuth=35, elevation=15, zoom=1.2)
         self._save("TrainData")
+
+    def sampleData(self) -> None:
+        """What the module Sample Data offers (its panel is the harness's), with the phantom loaded by its button."""
+        from harness.sample_data import samplePanel
+
+        self.moduleName = "TopoMAETrain"
+        harness.load(self.moduleName)
+        self.widget = samplePanel()
+        self.widget.setWindowTitle("Sample Data")
+        self.slicer.util.findChild(self.widget, "TopoMAE phantomPushButton").click()
+        self._fit()
+        self._turn(azimuth=35, elevation=15, zoom=1.3)
+        self._save("SampleData")
 
     def _trainModule(self) -> object:
         self.moduleName = "TopoMAETrain"

@@ -1,5 +1,8 @@
 """The stand-ins of CTK and qMRML widgets behave as the widgets they stand for."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import slicer
@@ -225,6 +228,50 @@ def test_a_deleted_selector_no_longer_hears_of_the_scene(scene):
     assert "_observerTags" not in box.__dict__
     with pytest.raises(RuntimeError, match="already deleted"):
         box.enabled  # noqa: B018
+
+
+def test_garbage_collection_amid_a_callback_leaves_the_selector_whole_until_its_end(scene):
+    """A forgotten panel whose selectors hear of the scene is deleted by the collector, which comes when it likes."""
+
+    def forgetAPanel():
+        panel = slicer.qMRMLWidget()
+        selector = slicer.qMRMLNodeComboBox(panel)
+        selector.nodeTypes = ("vtkMRMLScalarVolumeNode",)
+        selector.setMRMLScene(scene)
+        vars(panel)["itself"] = panel
+        return weakref.ref(selector)
+
+    thresholds = gc.get_threshold()
+    for allocations in range(1, 80):
+        gc.collect()
+        gc.disable()
+        selector = forgetAPanel()
+        assert selector() is not None
+        gc.set_threshold(allocations)
+        gc.enable()
+        scene.AddNewNodeByClass("vtkMRMLTextNode")
+        gc.set_threshold(*thresholds)
+        assert not harness.errors, f"the collector came after {allocations} allocations"
+    gc.collect()
+    assert selector() is None, "the callbacks do not keep a panel"
+
+
+def test_an_error_in_a_callback_is_written_down_and_keeps_no_node(scene):
+    def fail(caller, event):
+        held = scene.AddNewNodeByClass("vtkMRMLTextNode", "held")
+        kept.append(weakref.ref(held))
+        raise ValueError("of this test")
+
+    kept = []
+    tag = scene.AddObserver(scene.StartBatchProcessEvent, fail)
+    scene.StartState(scene.BatchProcessState)
+    scene.EndState(scene.BatchProcessState)
+    scene.RemoveObserver(tag)
+    assert [error.splitlines()[-1] for error in harness.errors] == ["ValueError: of this test"]
+    harness.errors.clear()
+    scene.Clear(0)
+    gc.collect()
+    assert kept[0]() is None
 
 
 def test_several_nodes_can_be_checked(scene):

@@ -169,20 +169,21 @@ def test_the_engine_is_told_what_is_missing_and_says_so(scene, slicer, monkeypat
     from TopoMAELib.worker_client import stopSharedWorker
     from TopoMAESegmentLib.module_logic import ModuleLogic
 
-    model = makeModel(tmp_path / "model", **TWO_IMAGES)
+    project = tmp_path / "Mein Projekt ü"
+    model = makeModel(project / "Modell 1", **TWO_IMAGES)
     voxels = np.random.default_rng(0).integers(0, 900, (24, 28, 20)).astype(np.int16)
-    nib.save(nib.Nifti1Image(voxels, MIRRORED), tmp_path / "scan.nii.gz")
-    command = ["-m", "topomae", "segment", "--model", str(model), "--image", f"flair={tmp_path / 'scan.nii.gz'}"]
-    runEngine([*command, "--output", str(tmp_path / "expected.nii.gz"), "--device", "cpu"])
+    nib.save(nib.Nifti1Image(voxels, MIRRORED), project / "Fall ä 1.nii.gz")
+    command = ["-m", "topomae", "segment", "--model", str(model), "--image", f"flair={project / 'Fall ä 1.nii.gz'}"]
+    runEngine([*command, "--output", str(project / "expected.nii.gz"), "--device", "cpu"])
     monkeypatch.setenv("TOPOMAE_PYTHON", enginePython())
-    volume = addVolume(voxels, MIRRORED, "scan")
+    volume = addVolume(voxels, MIRRORED, "Fall ä 1")
     try:
         task = ModuleLogic().segment([None, volume], model, device="cpu")
         node = task.wait()
     finally:
         stopSharedWorker()
     assert "T1 not available: the model looks at FLAIR alone" in task.warnings
-    expected = np.asarray(nib.load(tmp_path / "expected.nii.gz").dataobj)
+    expected = np.asarray(nib.load(project / "expected.nii.gz").dataobj)
     segmentation = node.GetSegmentation()
     for value, name in ((1, "Anterior"), (2, "Left kidney")):
         array = segmentArray(slicer, node, segmentation.GetSegmentIdBySegmentName(name), volume)

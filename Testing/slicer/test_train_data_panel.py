@@ -47,25 +47,27 @@ def open_(panel):
 def test_what_is_open_becomes_the_data_set_and_the_engine_finds_nothing_wrong(makePanel, dataFolder, tmp_path):
     panel = makePanel()
     image, labels, affine = realCase(dataFolder, 0)
-    volume = addVolume(image, affine, "scan one")
+    volume = addVolume(image, affine, "Fall ä 1")
     addSegmentation(labels, affine, "Segmentation", SEGMENTS, volume)
-    addVolume(image[::-1], affine, "scan two")
+    addVolume(image[::-1], affine, "患者 2")
     open_(panel)
     ui = panel._ui
-    assert [texts(ui.sceneCaseTable, row)[0] for row in range(2)] == ["scan_one", "scan_two"]
+    assert [texts(ui.sceneCaseTable, row)[0] for row in range(2)] == ["Fall_a_1", "患者_2"]
     assert ui.sceneCaseTable.cellWidget(0, 2).currentText == "Segmentation"
     assert ui.sceneCaseTable.cellWidget(1, 2).currentText == "none"
     assert texts(ui.sceneLabelTable, 0) == ["Anterior", "1", "Anterior", "1 of 1"]
 
-    ui.sceneParentPathLineEdit.setCurrentPath(str(tmp_path))
+    project = tmp_path / "Mein Projekt ü"
+    project.mkdir()
+    ui.sceneParentPathLineEdit.setCurrentPath(str(project))
     ui.sceneNameLineEdit.setText("My first set")
     assert ui.sceneWriteButton.enabled
     ui.sceneWriteButton.click()
-    assert Path(panel._context.dataFolder) == tmp_path / "My_first_set"
+    assert Path(panel._context.dataFolder) == project / "My_first_set"
     assert harness.pump(lambda: panel._service.answer is not None, 120)
     assert panel._service.answer.error == ""
-    assert texts(ui.caseTable, 0)[:4] == ["scan_one", "yes", "35 × 51 × 35", "1 × 1 × 1"]
-    assert texts(ui.caseTable, 1)[1] == "–"
+    assert texts(ui.caseTable, 0)[:4] == ["Fall_a_1", "yes", "35 × 51 × 35", "1 × 1 × 1"]
+    assert texts(ui.caseTable, 1)[:2] == ["患者_2", "–"]
     assert ui.summaryLabel.text == "Cases: 2, labelled: 1. Labels: 1 Anterior, 2 Posterior."
 
 

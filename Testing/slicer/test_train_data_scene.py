@@ -193,3 +193,21 @@ def test_the_scene_is_left_as_it_was(export, slicer, dataFolder, tmp_path):
     export.exportScene(tmp_path / "set")
     assert {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")} == nodes
     assert volume.GetStorageNode() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("Fall ä 1", "Fall_a_1"),
+        ("患者 3", "患者_3"),
+        ("Пациент/4", "Пациент_4"),
+        ("straße.2", "straße.2"),
+        ("con", "con_"),
+        ("../..", "case"),
+    ],
+)
+def test_file_names_keep_what_tells_cases_apart(export, name, file):
+    from TopoMAETrainLib.scene_names import fileName
+
+    assert fileName(name) == file
+    assert len(fileName("病" * 300).encode()) <= 200

@@ -23,6 +23,7 @@ CURVE_COLORS = tuple(
     )
 )
 GREY = (0.55, 0.55, 0.55)
+_LINES = ("Solid", "Dash", "Dot", "DashDot", "DashDotDot")  # not as many as colours: 35 curves all differ
 
 
 def plotSeries(
@@ -128,6 +129,7 @@ class CurveChart:
             columns = {"step": steps[usable], "value": values[usable]}
             node = plotSeries(f"{self._role}.{name}", name, columns, color)
             node.SetLineWidth(2)
+            node.SetLineStyle(getattr(node, f"LineStyle{_LINES[number % len(_LINES)]}"))
             series.append(node)
         chart = roleNode("vtkMRMLPlotChartNode", self._role, self.name, self.folder)
         with slicer.util.NodeModify(chart):

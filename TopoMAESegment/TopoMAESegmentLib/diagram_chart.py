@@ -18,6 +18,8 @@ from TopoMAESegmentLib.persistence_diagram import (
 
 FOLDER = "TopoMAE topology"
 ROLE = "topology.diagram."
+# Components, loops, voids: they differ by more than their colour.
+_MARKERS = (("Circle", 7), ("Square", 7), ("Diamond", 9))
 
 
 class DiagramChart:
@@ -131,7 +133,7 @@ class DiagramChart:
         series = plotSeries(
             f"{self._role}.{dimension}", dimensionName(dimension), columns, DIMENSION_COLORS[dimension]
         )
-        self._asPoints(series, slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle, 7)
+        self._asPoints(series, *_MARKERS[dimension])
         return series
 
     def _essentialSeries(self, never: float) -> slicer.vtkMRMLPlotSeriesNode:
@@ -142,14 +144,14 @@ class DiagramChart:
             "what": [positionText(diagram.essentialPosition)],
         }
         series = plotSeries(self._role + ".essential", _("never disappears"), columns, DIMENSION_COLORS[0])
-        self._asPoints(series, slicer.vtkMRMLPlotSeriesNode.MarkerStyleDiamond, 13)
+        self._asPoints(series, "Plus", 13)
         return series
 
     @staticmethod
-    def _asPoints(series: slicer.vtkMRMLPlotSeriesNode, marker: int, size: float) -> None:
+    def _asPoints(series: slicer.vtkMRMLPlotSeriesNode, marker: str, size: float) -> None:
         with slicer.util.NodeModify(series):
             series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleNone)
-            series.SetMarkerStyle(marker)
+            series.SetMarkerStyle(getattr(series, f"MarkerStyle{marker}"))
             series.SetMarkerSize(size)
 
     def _fillTable(self, title: str) -> None:

@@ -37,8 +37,8 @@ class KeyPointView:
         """
         predicted = points.predicted[branch]
         name = _("TopoMAE key points ({branch})").format(branch=branchName(branch))
-        self._markers("predicted", name, predicted, points.names, PREDICTED_COLOR)
-        self._markers("true", _("TopoMAE key points (true)"), points.true, points.names, TRUE_COLOR)
+        self._markers("predicted", name, predicted, points.names, PREDICTED_COLOR, "Sphere3D")
+        self._markers("true", _("TopoMAE key points (true)"), points.true, points.names, TRUE_COLOR, "Diamond2D")
         corners = [(predicted[1 + a], predicted[1 + b]) for a, b in BOX_EDGES]
         self._lines("box", _("TopoMAE predicted box"), corners, PREDICTED_COLOR, 3)
         errors = list(zip(points.true, predicted, strict=True))
@@ -58,7 +58,13 @@ class KeyPointView:
         removeRoleNodes(ROLE, FOLDER)
 
     def _markers(
-        self, role: str, name: str, positions: np.ndarray, labels: Sequence[str], color: Sequence[float]
+        self,
+        role: str,
+        name: str,
+        positions: np.ndarray,
+        labels: Sequence[str],
+        color: Sequence[float],
+        glyph: str,
     ) -> None:
         node = roleNode("vtkMRMLMarkupsFiducialNode", ROLE + role, name, FOLDER)
         with slicer.util.NodeModify(node):
@@ -72,6 +78,7 @@ class KeyPointView:
         with slicer.util.NodeModify(display):
             display.SetSelectedColor(*color)
             display.SetColor(*color)
+            display.SetGlyphTypeFromString(glyph)
             display.SetGlyphScale(2.5)
             display.SetTextScale(2.5)
             display.SetPointLabelsVisibility(True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
 from TopoMAETrainLib.case_table import CaseTable, summary
 from TopoMAETrainLib.context import TrainContext
 from TopoMAETrainLib.engine_plan import splitNames
+from TopoMAETrainLib.phantom_data_set import makePhantomDataSet
 from TopoMAETrainLib.plan_service import READ, PlanService
 from TopoMAETrainLib.scene_export import SceneDataSet
 from TopoMAETrainLib.scene_panel import ScenePanel
@@ -23,10 +25,17 @@ class DataPanel:
         parentLayout: layout that the panel is put into.
         trainContext: gets the data set, names of channels, and whether bad images are left out.
         service: asks the engine; the one shared by the panels of the context by default.
+        makePhantoms: makes a phantom data set and gives its folder, "" if there is none; for tests.
     """
 
-    def __init__(self, parentLayout: object, trainContext: TrainContext, service: PlanService | None = None) -> None:
-        self._context = trainContext
+    def __init__(
+        self,
+        parentLayout: object,
+        trainContext: TrainContext,
+        service: PlanService | None = None,
+        makePhantoms: Callable[[TrainContext], str] = makePhantomDataSet,
+    ) -> None:
+        self._context, self._makePhantoms = trainContext, makePhantoms
         self.widget, self._ui = loadPanel("TopoMAETrainData", parentLayout)
         ui = self._ui
         self._service = service or PlanService.of(trainContext)
@@ -40,6 +49,7 @@ class DataPanel:
         ui.channelsLineEdit.editingFinished.connect(self._onChannelsEdited)
         ui.leaveOutBadCheckBox.toggled.connect(self._onLeaveOutBad)
         ui.checkButton.clicked.connect(self._onCheck)
+        ui.phantomsButton.clicked.connect(self._onPhantoms)
         trainContext.changed.append(self._follow)
         self._service.changed.append(self._showAnswer)
 
@@ -76,6 +86,15 @@ class DataPanel:
         else:
             self._service.refresh()
 
+    def _onPhantoms(self) -> None:
+        self._ui.phantomsButton.setEnabled(False)  # once is enough, also while the engine is waited for
+        try:
+            folder = self._makePhantoms(self._context)
+        finally:
+            self._ui.phantomsButton.setEnabled(True)
+        if folder:
+            self._context.set(dataFolder=folder, modalityNames=[], planOverrides={})
+
     def _onWritten(self, written: SceneDataSet) -> None:
         self._ui.channelsLineEdit.setText("")
         self._context.set(dataFolder=str(written.folder), modalityNames=[], planOverrides={})
@@ -99,6 +118,7 @@ class DataPanel:
         reading = showProgress(ui.checkProgressBar, service, (READ,))
         ui.checkButton.setText(_("Cancel") if reading else _("Check again"))
         ui.checkButton.setEnabled(bool(self._context.dataFolder) and reading == service.busy)
+        ui.phantomsButton.setVisible(not self._context.dataFolder)
         answer = service.answer
         known = answer is not None
         for widget in (ui.caseTable, ui.caseLabel):

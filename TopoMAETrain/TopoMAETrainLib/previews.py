@@ -22,6 +22,7 @@ _COLORS = {
     "vit": (213 / 255, 94 / 255, 0.0),
     "unetrpp": (0.0, 114 / 255, 178 / 255),
 }
+_GLYPHS = {"true": "Sphere3D", "vit": "Triangle2D", "unetrpp": "Diamond2D"}
 
 
 def kindTitles() -> dict[str, str]:
@@ -141,4 +142,5 @@ class PreviewScene:
         display = node.GetDisplayNode()
         display.SetSelectedColor(*_COLORS[name])
         display.SetColor(*_COLORS[name])
+        display.SetGlyphTypeFromString(_GLYPHS[name])
         display.SetPointLabelsVisibility(name == "true")  # three labels at one place could not be read

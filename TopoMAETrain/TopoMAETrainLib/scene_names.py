@@ -31,10 +31,17 @@ def without(name: str, part: str) -> str | None:
 
 
 def fileName(name: str) -> str:
-    """A name that every system takes for a file: letters without accents, digits, `_`, `-` and `.`."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", plain).strip("._-")[:80]
+    """A name that every system takes for a file: letters (Latin ones without accents), digits, `_`, `-` and `.`."""
+    plain = "".join(_withoutAccent(letter) for letter in unicodedata.normalize("NFC", name))
+    plain = re.sub(r"[^\w.-]+", "_", plain).strip("._-")[:80]
+    # Systems count bytes, and the ending and the channel need some of their 255.
+    plain = plain.encode()[:200].decode(errors="ignore")
     return f"{plain}_" if _DEVICES.match(plain) else plain or "case"
+
+
+def _withoutAccent(letter: str) -> str:
+    """A Latin letter without its accent; those of other scripts as they are, since nothing else tells cases apart."""
+    return unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode() or letter
 
 
 def uniqueNames(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:

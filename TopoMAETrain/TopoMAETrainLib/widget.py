@@ -85,6 +85,10 @@ class TrainWidget(VTKObservationMixin):
             panel.cleanup()
         self.logic.leave()
 
+    def openDataSet(self, folder: str) -> None:
+        """Choose a data set; what was set by hand was meant for another one."""
+        self.context.set(dataFolder=folder, modalityNames=[], planOverrides={})
+
     def attachToRunning(self) -> None:
         """Find a training that an earlier Slicer started: the newest running one, else the one shown last."""
         self.runs.refresh()

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# Colours that people with any kind of colour blindness can tell apart: Okabe and Ito (2008, without
-# black), then Tol's "muted" scheme (SRON technical note, 2021).
+# Colours that people with any kind of colour blindness can tell apart: Okabe and Ito (2008, without black), then
+# those that are farthest, one after the other, from all before them with normal vision, protanopia, deuteranopia and
+# tritanopia (Machado et al. 2009), with some saturation, so that they show on grey voxels.
 _COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -19,15 +20,15 @@ _COLOURS = (
     (0, 114, 178),
     (213, 94, 0),
     (204, 121, 167),
-    (51, 34, 136),
-    (17, 119, 51),
-    (136, 34, 85),
-    (153, 153, 51),
-    (68, 170, 153),
-    (170, 68, 153),
-    (221, 204, 119),
-    (136, 204, 238),
-    (204, 102, 119),
+    (139, 23, 46),
+    (185, 255, 209),
+    (139, 70, 116),
+    (185, 0, 0),
+    (46, 0, 232),
+    (139, 116, 255),
+    (185, 209, 139),
+    (255, 255, 162),
+    (70, 232, 209),
 )
 
 # SNOMED CT codes of structures that are segmented often (DICOM PS3.16, context groups 7151 to 7199).

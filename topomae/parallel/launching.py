@@ -50,7 +50,13 @@ def with_others(devices: int | None) -> Iterator[None]:
     # "-m" imports from the working folder first, which may be that of somebody's data, unless it is ours already.
     safe = {} if {os.getcwd(), ""} & set(sys.path) else {"PYTHONSAFEPATH": "1"}
     others = [
-        subprocess.Popen(command, env=os.environ | safe | _place(rank, devices), stdin=subprocess.DEVNULL, stdout=2)
+        subprocess.Popen(
+            command,
+            env=os.environ | safe | _place(rank, devices),
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
         for rank in range(1, devices)
     ]
     done = threading.Event()

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from topomae.harmless import printable
-from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR, SERIES_COLOURS
+from topomae.reporting.html import LABEL_COLOUR, PREDICTION_COLOUR, SERIES_COLOURS, SERIES_LINES
 
 Curve = tuple[np.ndarray, np.ndarray]
 
@@ -84,7 +84,8 @@ def curve_picture(title: str, curves: Mapping[str, Curve]) -> bytes:
         at, mean = thinned(steps, values)
         colour = SERIES_COLOURS[number % len(SERIES_COLOURS)]
         marker = "o" if len(at) < 20 else None
-        axes.plot(at, mean, color=colour, linewidth=1.5, marker=marker, markersize=3)
+        line = SERIES_LINES[number % len(SERIES_LINES)]
+        axes.plot(at, mean, color=colour, linestyle=line, linewidth=1.5, marker=marker, markersize=3)
     drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(0)])
     drawn = drawn[np.isfinite(drawn)]
     if drawn.size and drawn.min() > 0 and drawn.max() > 30 * drawn.min():
@@ -98,7 +99,7 @@ def curve_picture(title: str, curves: Mapping[str, Curve]) -> bytes:
     if len(curves) > 1:
         # A label that starts with "_" would be left out, so handles are given one by one.
         names = [_shortened(name, _LONGEST_NAME) for name in curves]
-        legend = axes.legend(axes.lines, names, fontsize=8, frameon=False)
+        legend = axes.legend(axes.lines, names, fontsize=8, frameon=False, handlelength=3)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return _saved(figure, "svg")

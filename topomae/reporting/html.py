@@ -15,6 +15,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-ur
 LABEL_COLOUR = "#E69F00"
 PREDICTION_COLOUR = "#56B4E9"
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# As matplotlib names them. Their number has no common divisor with that of the colours: 35 curves all differ.
+SERIES_LINES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
 
 _STYLE = """
 :root { color-scheme: light; --line: #d5dae0; --soft: #f4f6f8; --text: #1d2329; --quiet: #5b6670; }
@@ -34,7 +36,12 @@ p { margin: .4rem 0; max-width: 48rem; }
 .card small { color: var(--quiet); }
 .notice { border-left: 4px solid #D55E00; background: #fdf3ec; padding: .5rem .9rem; margin: .8rem 0; }
 .notice ul { margin: .2rem 0; padding-left: 1.2rem; }
-.scroll { overflow-x: auto; margin: .6rem 0; }
+.scroll { overflow-x: auto; margin: .6rem 0;
+  /* A shadow at a side where more of the table lies: the white ends move with the table, the shadows stay. */
+  background: linear-gradient(to right, #fff 40%, #fff0) left / 3rem 100% no-repeat local,
+    linear-gradient(to left, #fff 40%, #fff0) right / 3rem 100% no-repeat local,
+    linear-gradient(to right, #0003, #0000) left / .8rem 100% no-repeat scroll,
+    linear-gradient(to left, #0003, #0000) right / .8rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; min-width: 60%; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { background: var(--soft); text-align: right; }
@@ -62,6 +69,20 @@ figcaption { font-size: .85rem; color: var(--quiet); }
   border-radius: .3rem; padding: .2rem .7rem; }
 details > summary { cursor: pointer; }
 svg.strip { display: block; min-width: 9rem; width: 10rem; height: 1.6rem; }
+@media screen and (max-width: 37.5rem) {
+  body { padding: .75rem; }
+  .cards { grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); }
+  th, td { padding: .3rem .45rem; }
+  td.text, td.long { white-space: normal; }
+  td.long { min-width: 6.5rem; }
+  .wide img { min-width: 36rem; }
+  td.name > span { max-width: 8rem; }
+  .scroll thead + tbody td:first-child, .scroll thead th:first-child { position: sticky; left: 0; background: #fff; }
+  .scroll thead th:first-child { background: var(--soft); z-index: 2; }
+  .curves { grid-template-columns: 1fr; }
+  .previews { grid-template-columns: 1fr; }
+  .previews > div { display: grid; grid-template-columns: repeat(3, 1fr); gap: .3rem; align-items: center; }
+  .previews > div > p { grid-column: 1 / -1; } }
 @media print {
   .tall { max-height: none; }
   nav { display: none; }

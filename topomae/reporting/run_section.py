@@ -115,4 +115,5 @@ def _key_points(preview: Preview) -> Markup | None:
             apart = np.linalg.norm(preview.key_points[name] - preview.key_points["true"], axis=1).mean()
             errors.append(f"{told} {number(float(apart), 1)} mm off on average")
     caption = "Nine key points of the crop (centre and corners): " + ", ".join(errors)
-    return picture(key_point_picture(preview.key_points), caption, caption, kind="svg")
+    figure = picture(key_point_picture(preview.key_points), caption, caption, kind="svg")
+    return tag("div", figure, class_="scroll wide", tabindex="0")

@@ -184,7 +184,15 @@ def _started_by_ps(pid: int) -> str | None:
     command = ["ps", "-p", str(pid), "-o", "stat=", "-o", "lstart="]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=10, check=False)
+        found = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     state, _, started = found.stdout.strip().partition(" ")

@@ -28,8 +28,9 @@ from .pythonqt_attributes import (
 )
 from .pythonqt_values import adaptValueClasses
 
-# Whenever an empty QVariant becomes None, PySide6 gives back one reference to None too many. From Python 3.12 on None
-# cannot be deleted; before, the process dies after some thousand such calls unless None has references to spare.
+# Whenever an empty QVariant becomes None, PySide6 gives back one reference to None too many, 6.12 also with every call
+# that returns nothing. From Python 3.12 on None cannot be deleted; before, the process dies after some thousand such
+# calls unless None has references to spare.
 if sys.version_info < (3, 12):
     ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 

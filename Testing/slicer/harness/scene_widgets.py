@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from shiboken6 import isValid
+from PySide6 import QtCore
 
 from . import ctk_containers, ctk_numbers
 from .pythonqt import makeQtModule
@@ -29,21 +29,37 @@ class Observer:
 
 
 def _whileAlive(callback: Callable[..., None]) -> Callable[..., None]:
-    """A callback that does not keep its widget alive and is silent once Qt has deleted it, as the C++ ones."""
+    """A callback that does not keep its widget alive and is silent once Qt has deleted it, as the C++ ones.
+
+    While it runs the widget stays whole: Python's garbage collector may come at any moment, and where it finds a panel
+    that nobody needs any more, Qt deletes the panel's widgets too, of which one may be at work just then.
+    """
     method = weakref.WeakMethod(callback)
 
     def call(caller: Any, event: Any) -> None:
         bound = method()
         if bound is None:
             return
-        if isValid(bound.__self__):
-            bound(caller, event)
-        else:  # let go of everything: a node that a dead widget held would outlive the scene
+        try:
+            owners = _ownersOf(bound.__self__)
+        except RuntimeError:  # deleted by Qt: a node that a dead widget held would outlive the scene
             for tags in bound.__self__.__dict__.pop("_observerTags", {}).values():
                 for observed, tag in tags:
                     observed.RemoveObserver(tag)
+            return
+        bound(caller, event)
+        owners.clear()
 
     return call
+
+
+def _ownersOf(widget: Any) -> list[Any]:
+    """The objects with which Qt would delete a widget: itself and its parents. RuntimeError if it is deleted."""
+    owners = []
+    while widget is not None:
+        owners.append(widget)
+        widget = QtCore.QObject.parent(widget)
+    return owners
 
 
 class SceneHolder(Observer):

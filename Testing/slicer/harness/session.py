@@ -1,7 +1,6 @@
 """Start the harness once in a process: `qt`, `ctk` and `slicer` become importable as in Slicer's own Python."""
 
 import atexit
-import ctypes
 import logging
 import os
 import shutil
@@ -40,17 +39,7 @@ def start() -> ModuleType:
     return _started
 
 
-def keepNone() -> None:
-    """Give None references to lose: PySide6 6.12 takes one with every call that returns nothing.
-
-    It counts on None being immortal, as it is from Python 3.12 on; before, the process ends after some 10,000 calls.
-    """
-    if sys.version_info < (3, 12):
-        ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
-
-
 def _build() -> ModuleType:
-    keepNone()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     if sys.platform.startswith("linux"):
         os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")

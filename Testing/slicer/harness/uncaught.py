@@ -14,5 +14,17 @@ def install() -> None:
     def onError(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         errors.append("".join(traceback.format_exception(kind, error, where)))
         printError(kind, error, where)
+        _letGo(error)
 
     sys.excepthook = onError
+
+
+def _letGo(error: BaseException | None) -> None:
+    """Forget the frames of an error that is written down: nodes among their variables would outlive the scene."""
+    sys.last_type = sys.last_value = sys.last_traceback = None
+    if hasattr(sys, "last_exc"):  # Python 3.12
+        sys.last_exc = None
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
