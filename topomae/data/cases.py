@@ -70,6 +70,25 @@ class CaseCache:
 
 
 @dataclass(frozen=True)
+class Prescription:
+    """What a recipe prescribes for a data set; made by `topomae.recipes.following`.
+
+    Attributes:
+        recipe: the whole recipe as JSON values, for the record of a training.
+        plan: fields of the plan.
+        reasons: a sentence for each of these fields.
+        notes: what else users are told of it.
+        warnings: what does not fit.
+    """
+
+    recipe: dict[str, Any]
+    plan: dict[str, Any]
+    reasons: dict[str, str]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Every case found in a folder, and what the folder says about them.
 
@@ -81,6 +100,8 @@ class Dataset:
         labels: label value to name, without background (0), ascending by value.
         fixed_split: the split that lies beside the data (`splits.json`), if any.
         cache: what is known of the files of the cases that a run uses, once it has checked them.
+        folds: the folds that lie beside the data (nnU-Net's `splits_final.json`), if any; () to draw some.
+        prescribed: what the recipe says that is followed, if any.
     """
 
     name: str
@@ -90,6 +111,8 @@ class Dataset:
     labels: dict[int, str]
     fixed_split: Split | None = None
     cache: CaseCache | None = None
+    prescribed: Prescription | None = None
+    folds: tuple[Split, ...] = ()
 
     def case(self, name: str) -> Case:
         """Return the case of that name; KeyError if there is none."""

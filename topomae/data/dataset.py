@@ -11,6 +11,7 @@ from topomae.data.case_loading import count_labels, load_case, load_case_label
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import CaseReport, Intensities, check_case, check_dataset, require_ok
 from topomae.data.dataset_json import DatasetJson, listed_cases, read_dataset_json
+from topomae.data.nnunet import data_sets_in, find_folds
 from topomae.data.plain_folders import found_cases
 from topomae.data.splits import read_splits, split_dataset
 from topomae.data.volume_io import count_channels, read_labels
@@ -37,7 +38,8 @@ def open_dataset(folder: str | Path, *, modalities: Sequence[str] | None = None)
 
     Understood are, in this order: a dataset.json of the Medical Segmentation Decathlon or of nnU-Net 2;
     imagesTr/ and labelsTr/; images/ and labels/; volumes in the folder itself (unlabelled). Beside
-    them, splits.json fixes the split and may tell which scans are of one subject.
+    them, splits.json fixes the split and may tell which scans are of one subject; without it, nnU-Net's
+    splits_final.json has the folds.
 
     Args:
         folder: the data set.
@@ -62,6 +64,13 @@ def open_dataset(folder: str | Path, *, modalities: Sequence[str] | None = None)
     description = read_dataset_json(path) if path.exists() else DatasetJson()
     if description.training is not None:
         cases = listed_cases(description, path)
+    elif not path.exists() and (several := data_sets_in(folder)):
+        more = f" and {len(several) - 3} more" if len(several) > 3 else ""
+        raise BadDataError(
+            f"the folder holds several data sets: {', '.join(several[:3])}{more}",
+            hint="Give the folder of one of them.",
+            path=folder,
+        )
     else:
         cases = found_cases(folder, len(description.modality) or None, description.file_ending)
     cases = sorted(cases, key=lambda case: case.name)
@@ -72,6 +81,7 @@ def open_dataset(folder: str | Path, *, modalities: Sequence[str] | None = None)
     split, subjects = None, {name: name for name in names}
     if (folder / "splits.json").exists():
         split, subjects = read_splits(folder / "splits.json", names)
+    folds = find_folds(folder, cases) if split is None else ()
     return Dataset(
         name=description.name.strip() or folder.resolve().name,
         folder=folder,
@@ -79,6 +89,7 @@ def open_dataset(folder: str | Path, *, modalities: Sequence[str] | None = None)
         modalities=_modalities(description, cases, modalities),
         labels=description.labels or {},
         fixed_split=split,
+        folds=folds,
     )
 
 

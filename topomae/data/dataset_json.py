@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from topomae.data.cases import Case
-from topomae.data.file_names import image_suffix, path_within, split_channel, stem_of
+from topomae.data.file_names import READABLE, image_suffix, path_within, split_channel, stem_of
 from topomae.data.json_files import read_json, validated
 from topomae.errors import BadDataError
+from topomae.harmless import file_name_problem
 
 _HINT = "See the Medical Segmentation Decathlon or nnU-Net for the format."
 
@@ -21,12 +23,13 @@ _HINT = "See the Medical Segmentation Decathlon or nnU-Net for the format."
 class Entry(BaseModel):
     """One case: image files in modality order (or one file), and its label map if there is one.
 
-    null in the list of images stands for a modality that the case lacks.
+    null in the list of images stands for a modality that the case lacks. nnU-Net's list gives each case a name.
     """
 
     model_config = ConfigDict(extra="ignore", strict=True)
     image: list[str | None] = Field(min_length=1)
     label: str | None = None
+    identifier: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -43,6 +46,13 @@ class Entry(BaseModel):
             if isinstance(value["image"], list) and value["image"] and all(one is None for one in value["image"]):
                 raise ValueError("every image is null")
         return value
+
+    @field_validator("identifier")
+    @classmethod
+    def _identifier_names_files(cls, name: str | None) -> str | None:
+        if name is not None and (problem := file_name_problem(name, ".nii.gz")):
+            raise ValueError(f"the name of the case {problem}")
+        return name and unicodedata.normalize("NFC", name)
 
 
 class DatasetJson(BaseModel):
@@ -69,8 +79,18 @@ class DatasetJson(BaseModel):
             value = dict(value)
             value.setdefault("modality", value.get("channel_names", {}))
             if isinstance(value.get("dataset"), dict) and "training" not in value:
-                value["training"] = list(value["dataset"].values())
+                value["training"] = [
+                    {**entry, "identifier": name} if isinstance(entry, dict) else entry
+                    for name, entry in value["dataset"].items()
+                ]
         return value
+
+    @field_validator("file_ending")
+    @classmethod
+    def _ending_is_read(cls, ending: str) -> str:
+        if ending and image_suffix("image" + ending) is None:
+            raise ValueError(f"files ending in {ending} are not read; convert them to {READABLE}")
+        return ending
 
     @field_validator("modality", mode="before")
     @classmethod
@@ -99,6 +119,13 @@ class DatasetJson(BaseModel):
             return value
         turned: dict[Any, str] = {}
         for name, number in value.items():
+            if isinstance(number, list) and len(number) == 1:
+                number = number[0]
+            if isinstance(number, list):
+                raise ValueError(
+                    f"'{name}' is a region of several values ({', '.join(map(str, number))}), which is not supported; "
+                    "give each value a name of its own instead"
+                )
             if isinstance(number, bool) or not str(number).strip().isdecimal():
                 raise ValueError(f"the label '{name}' has the value {number}, no whole number from 0 on")
             if name.lower() == "ignore":
@@ -176,7 +203,7 @@ def _case(entry: Entry, path: Path) -> Case:
     base, channel = split_channel(stem)
     label_stem = stem_of(entry.label.replace("\\", "/")) if entry.label else None
     numbered = channel is not None and (len(entry.image) > 1 or label_stem == base)
-    name = base if numbered else stem
+    name = entry.identifier or (base if numbered else stem)
     images = tuple(None if image is None else path_within(image, path.parent, case=name) for image in entry.image)
     if len(images) == 1 and not os.path.exists(images[0]):
         images = _numbered_files(images[0]) or images

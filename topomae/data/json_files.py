@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from topomae.bounded_reading import read_text
 from topomae.errors import BadDataError
 
 Model = TypeVar("Model", bound=BaseModel)
+Content = TypeVar("Content", dict, list)
 _MAX_BYTES = 64 << 20
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -25,8 +26,21 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         BadDataError: unreadable, not JSON (with line and column), not an object, or a key given twice.
     """
+    return _read(path, dict, "an object in braces", "{")
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """Read a JSON list.
+
+    Raises:
+        BadDataError: as `read_json`, for what is no list.
+    """
+    return _read(path, list, "a list in brackets", "[")
+
+
+def _read(path: Path, kind: type[Content], wanted: str, begin: str) -> Content:
     try:
-        value = parsed(read_text(path), lambda pairs: _without_repeats(pairs, path))
+        value = parsed(read_description(path), lambda pairs: _without_repeats(pairs, path))
     except json.JSONDecodeError as error:
         raise _not_json(error, path) from None
     except UnicodeDecodeError:
@@ -39,28 +53,23 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise BadDataError(f"the file cannot be read ({error})", hint="Write it again.", path=path) from None
-    if not isinstance(value, dict):
+    if not isinstance(value, kind):
         raise BadDataError(
-            f"the file holds a {type(value).__name__}, not an object in braces",
-            hint='It should begin with "{".',
+            f"the file holds a {type(value).__name__}, not {wanted}",
+            hint=f'It should begin with "{begin}".',
             path=path,
         )
     return value
 
 
-def read_text(path: Path) -> str:
-    """Read a small text file in UTF-8, with or without a byte order mark.
+def read_description(path: Path) -> str:
+    """Read a small text file that is UTF-8 throughout.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no file (a pipe would be waited for), too large for a description, or not UTF-8.
+        OSError: it cannot be read, is no file, or is too large for a description.
+        UnicodeDecodeError: it is not UTF-8.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is not a file")
-    if status.st_size > _MAX_BYTES:
-        raise ValueError(f"it has {status.st_size:,} bytes, too many for a description")
-    return path.read_bytes().decode("utf-8-sig")
+    return read_text(path, _MAX_BYTES, errors="strict")
 
 
 def parsed(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from topomae.data.volume_io import write_image, write_labels
 from topomae.errors import BadDataError, BadSettingError
 from topomae.files import write_json_atomic
 
+PHANTOM_SHAPE = (46, 46, 30)  # with the variation between cases just inside a crop of 48×48×32
 _ATTEMPTS = 20
 _BODY, _FLUID = 0.40, 0.30  # mean signal of the tissue between the organs, and in the hollow organ
 
@@ -51,6 +53,7 @@ def make_phantoms(
     seed: int = 0,
     shape: tuple[int, int, int] = (48, 48, 32),
     spacing: tuple[float, float, float] = (1.6, 1.6, 2.4),
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a phantom data set in the layout of the Medical Segmentation Decathlon.
 
@@ -65,6 +68,7 @@ def make_phantoms(
         seed: seed of everything random.
         shape: typical number of voxels along right, anterior and superior; cases differ by some voxels.
         spacing: typical voxel size in mm along right, anterior and superior; cases differ by some percent.
+        progress: called with (cases written, cases in all) before the first case and after each.
 
     Returns:
         The folder, which then holds imagesTr, labelsTr, splits.json and dataset.json. `betti` in dataset.json
@@ -82,11 +86,14 @@ def make_phantoms(
     if _is_there(folder, description):
         return folder
     unlabelled = _unlabelled(settings, split)
+    tell = progress or (lambda done, of: None)
+    tell(0, cases)
     for index, name in enumerate(_names(cases)):
         phantom = draw_phantom(seed=seed, index=index, shape=settings.shape, spacing=settings.spacing)
         write_image(folder / "imagesTr" / f"{name}.nii.gz", phantom.image, phantom.affine)
         if name not in unlabelled:
             write_labels(folder / "labelsTr" / f"{name}.nii.gz", phantom.labels, phantom.affine)
+        tell(index + 1, cases)
     write_json_atomic(folder / "splits.json", split)
     write_json_atomic(folder / "dataset.json", description)  # last: it says that all the rest is there
     return folder

@@ -37,7 +37,7 @@ def found_cases(
     )
     images = _files(image_folder, folder, file_ending)
     labels = _by_stem(_files(label_folder, folder, file_ending)) if label_folder else {}
-    numbered = _are_channels(images, set(labels), channels, nnunet=image_folder.name == "imagesTr")
+    numbered = _are_channels(images, set(labels), channels, folder=image_folder.name)
     may_lack = may_lack and channels is not None
     groups = _grouped(images, set(labels), numbered, may_lack=may_lack)
     for name in labels:
@@ -98,7 +98,7 @@ def _two_files(name: str, first: Path, second: Path) -> BadDataError:
     )
 
 
-def _are_channels(images: list[Path], labels: set[str], channels: int | None, *, nnunet: bool) -> bool:
+def _are_channels(images: list[Path], labels: set[str], channels: int | None, *, folder: str) -> bool:
     """Decide whether a trailing _0000 is a channel number or part of the case's name.
 
     Names like scan_0000, scan_0001 ... of single scans are common, so more than the number is asked for.
@@ -112,6 +112,8 @@ def _are_channels(images: list[Path], labels: set[str], channels: int | None, *,
     if labels & {stem_of(path) for path in images}:
         return False
     firsts = {base for base, channel in split if channel == 0}
+    # nnU-Net numbers a single channel, too. What it is to predict may as well be scan_0000, scan_0001 ... here.
+    nnunet = folder == "imagesTr" or (folder == "imagesTs" and all(channel == 0 for _, channel in split))
     return bases == firsts and all(channel is not None for _, channel in split) and (nnunet or len(bases) > 1)
 
 

@@ -31,13 +31,14 @@ def make_plan(
     """Plan how to train on a data set. The same input always gives the same plan.
 
     Args:
-        dataset: for name, modalities and labels.
+        dataset: for name, modalities and labels, and for what its recipe prescribes.
         reports: what `check_dataset` found; cases that are not ok are left out.
         size: network size.
         memory_gb: memory of the device in GB; None for a careful guess.
         device: where the training will run.
         devices: how many of them share each step.
-        overrides: plan fields to take as they are; fields that follow from them are planned to fit.
+        overrides: plan fields to take as they are, also against a recipe; fields that follow from them are planned
+            to fit.
     Raises:
         BadDataError: no case is usable.
         BadSettingError: an override is not a field of the plan, or has an impossible value.
@@ -51,7 +52,8 @@ def make_plan(
         "labels": dataset.labels,
         "size": size,
     }
-    chosen = _checked(overrides or {})
+    prescribed = {} if dataset.prescribed is None else dataset.prescribed.plan
+    chosen = checked_fields({**prescribed, **(overrides or {})})
     values: dict[str, Any] = given | chosen
     reasons = {"size": "the published size" if size == "base" else "fits a CPU or a laptop"}
     fingerprint = rules.Fingerprint(
@@ -75,6 +77,8 @@ def make_plan(
     decide("batch_size", rules.choose_batch, values["crop_size"], fingerprint)
     decide("mirror_axes", rules.choose_mirror_axes, values["labels"])
     reasons |= dict.fromkeys(chosen, SET_BY_USER)
+    if dataset.prescribed is not None:
+        reasons |= {field: why for field, why in dataset.prescribed.reasons.items() if field not in (overrides or {})}
     ordered = {field: reasons[field] for field in Plan.model_fields if field in reasons}
     return Plan.check({**values, "reasons": ordered})
 
@@ -88,9 +92,11 @@ def plan_table(plan: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def _checked(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides as the plan's own types.
+def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Some fields of a plan as its own types.
 
+    Args:
+        overrides: value by name of the field.
     Raises:
         BadSettingError: naming the field.
     """

@@ -60,7 +60,7 @@ class RunData(_Part):
 
     Attributes:
         format: of this file.
-        name, modalities, labels, split: of the data set.
+        name, modalities, labels, split, folds: of the data set.
         cases: all cases of the data set, used by the run or not.
         fingerprint: of the files of the cases that the run uses.
         cubic_mm: volume of each of these cases without its constant border, which tells the size of what is
@@ -72,6 +72,7 @@ class RunData(_Part):
     modalities: Annotated[tuple[str, ...], Field(min_length=1)]
     labels: dict[int, str]
     split: RecordedSplit | None
+    folds: tuple[RecordedSplit, ...] = ()
     cases: tuple[RecordedCase, ...]
     fingerprint: Fingerprint
     cubic_mm: dict[str, Annotated[float, Field(ge=0)]]
@@ -89,12 +90,15 @@ class RunData(_Part):
         def relative(path: Path | None) -> str | None:
             return None if path is None else Path(os.path.relpath(path, dataset.folder)).as_posix()
 
-        split = dataset.fixed_split
+        def recorded(split: Split) -> RecordedSplit:
+            return RecordedSplit(train=split.train, val=split.val, test=split.test)
+
         return cls(
             name=dataset.name,
             modalities=dataset.modalities,
             labels=dataset.labels,
-            split=split and RecordedSplit(train=split.train, val=split.val, test=split.test),
+            split=dataset.fixed_split and recorded(dataset.fixed_split),
+            folds=tuple(map(recorded, dataset.folds)),
             cases=tuple(
                 RecordedCase(
                     name=case.name,
@@ -147,8 +151,12 @@ class RunData(_Part):
             )
             for case in self.cases
         )
-        split = self.split and Split(self.split.train, self.split.val, self.split.test)
-        return Dataset(self.name, folder, cases, self.modalities, dict(self.labels), split)
+
+        def restored(split: RecordedSplit) -> Split:
+            return Split(split.train, split.val, split.test)
+
+        split, folds = self.split and restored(self.split), tuple(map(restored, self.folds))
+        return Dataset(self.name, folder, cases, self.modalities, dict(self.labels), split, folds=folds)
 
     def with_cache(self, dataset: Dataset, folder: Path, *, shared: bool) -> Dataset:
         """The data set together with what is known of its files and where prepared volumes go."""

@@ -91,9 +91,9 @@ def read_splits(path: Path, names: Collection[str]) -> tuple[Split, dict[str, st
 def split_dataset(dataset: Dataset, *, fold: int = 0, folds: int = 5, seed: int = 0) -> Split:
     """Say which cases train and which validate.
 
-    The split that lies beside the data is used as it is. Without one, the subjects with labels are
-    dealt into folds, in an order that depends on the seed and their names alone; fold `fold`
-    validates. Unlabelled cases train, except those of subjects who validate, which are left out.
+    The split that lies beside the data is used as it is, and so are nnU-Net's folds. Without either, the
+    subjects with labels are dealt into folds, in an order that depends on the seed and their names alone;
+    fold `fold` validates. Unlabelled cases train, except those of subjects who validate, which are left out.
 
     Args:
         dataset: from `open_dataset`.
@@ -108,6 +108,14 @@ def split_dataset(dataset: Dataset, *, fold: int = 0, folds: int = 5, seed: int 
     Raises:
         BadSettingError: there is no such fold, or a fold is asked for beside a fixed split.
     """
+    if dataset.fixed_split is None and dataset.folds:
+        if fold >= len(dataset.folds):
+            raise BadSettingError(
+                f"there is no fold {fold}: splits_final.json has {len(dataset.folds)}",
+                hint=f"Give a fold from 0 to {len(dataset.folds) - 1}.",
+                path=dataset.folder,
+            )
+        return dataset.folds[fold]
     if folds < 2 or not 0 <= fold < folds:
         raise BadSettingError(
             f"there is no fold {fold} of {folds}",
@@ -117,8 +125,8 @@ def split_dataset(dataset: Dataset, *, fold: int = 0, folds: int = 5, seed: int 
         if fold:
             raise BadSettingError(
                 f"fold {fold} is asked for, but the data set has a fixed split",
-                hint="Remove splits.json to draw folds, or leave the fold out.",
-                path=dataset.folder / "splits.json",
+                hint="Go without splits.json, and without a recipe, to draw folds; or leave the fold out.",
+                path=dataset.folder,
             )
         return dataset.fixed_split
     subject_of = {case.name: case.subject or case.name for case in dataset.cases}

@@ -15,7 +15,7 @@ from topomae.files import commit, temporary_path
 from topomae.networks.outline import Outline
 
 # The largest network here has less than 1 GB of weights.
-_MOST_BYTES = 16 << 30
+MOST_BYTES = 16 << 30
 
 
 class WeightsError(Exception):
@@ -40,7 +40,7 @@ def write_weights(file: Path, network: nn.Module) -> tuple[str, int]:
     except SafetensorError as error:  # such as a full disk
         raise OSError(str(error)) from error
     commit(temporary, file)
-    return _sha256(file), file.stat().st_size
+    return file_sha256(file), file.stat().st_size
 
 
 def check_unchanged(file: Path, *, sha256: str, size: int) -> None:
@@ -53,7 +53,7 @@ def check_unchanged(file: Path, *, sha256: str, size: int) -> None:
         found = file.stat().st_size
         if found != size:
             raise WeightsError(f"it has {found} bytes where {size} were written")
-        if found <= _MOST_BYTES and _sha256(file) != sha256:
+        if found <= MOST_BYTES and file_sha256(file) != sha256:
             raise WeightsError("it is not as it was written (its checksum differs)")
     except OSError as error:
         raise WeightsError(f"it cannot be read ({error.strerror or error})") from None
@@ -70,7 +70,7 @@ def read_weights(file: Path, expected: Outline, *, others: bool = False) -> dict
         WeightsError: too large or damaged; a weight is missing, unknown, of another shape or type, or not finite.
     """
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if file.stat().st_size > MOST_BYTES:
             raise WeightsError(f"it is impossibly large ({file.stat().st_size:,} bytes)")
         with safe_open(file, "pt") as header:
             shapes = {name: torch.Size(header.get_slice(name).get_shape()) for name in header.keys()}  # noqa: SIM118
@@ -139,7 +139,8 @@ def _shape(shape: torch.Size) -> str:
     return "×".join(str(n) for n in shape) or "a number"
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file of any size, in hexadecimal."""
     digest = hashlib.sha256()
     with open(file, "rb") as stream:
         while block := stream.read(1 << 20):
