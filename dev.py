@@ -81,7 +81,7 @@ def test(options: list) -> int:
     style = lint()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for one process per core, else they wait for one another
     several = ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]
-    engine = call([*several, "Testing/engine"], at_root=True)
+    engine = call([*several, "Testing/engine", "Testing/documentation"], at_root=True)
     # By themselves: a process that tests the modules must never have imported what Slicer must not import.
     modules = call([*several, "Testing/slicer", "Testing/packaging"], at_root=True)
     return engine or modules or style

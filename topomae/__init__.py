@@ -1,7 +1,7 @@
 """TopoMAE: self pre-training and few-label segmentation of 3-D medical images.
 
 Each command of `topomae` is a function here, with the same name and the same meaning (only `topomae report`
-is `topomae.write_report`):
+is `topomae.write_report`, and `topomae phantoms` is `topomae.make_phantoms`):
 
     import topomae
 
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # for editors and type checkers; at run time see __getattr__
     from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings, settings_from
     from topomae.course import demo
+    from topomae.data.phantoms import make_phantoms
     from topomae.errors import TopoMAEError
     from topomae.evaluation.segmentation import evaluate
     from topomae.events import Events
+    from topomae.exporting.exported import export
     from topomae.inference.classification import classify
     from topomae.inference.segmentation import segment
     from topomae.reporting.report import write_report
@@ -45,6 +47,8 @@ _HOMES = {
     "write_report": "topomae.reporting.report",
     "reproduce": "topomae.reproduction",
     "demo": "topomae.course",
+    "export": "topomae.exporting.exported",
+    "make_phantoms": "topomae.data.phantoms",
     "PretrainSettings": "topomae.config",
     "FinetuneSettings": "topomae.config",
     "ClassifySettings": "topomae.config",
@@ -62,7 +66,9 @@ __all__ = [
     "classify",
     "demo",
     "evaluate",
+    "export",
     "finetune",
+    "make_phantoms",
     "plan",
     "pretrain",
     "reproduce",

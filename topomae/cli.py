@@ -6,7 +6,10 @@ import typer
 
 from topomae.commands.classification import classify
 from topomae.commands.doctor import doctor
+from topomae.commands.exporting import export
+from topomae.commands.phantoms import phantoms
 from topomae.commands.planning import plan
+from topomae.commands.recipes import app as recipes
 from topomae.commands.reproduction import reproduce
 from topomae.commands.results import evaluate, report, segment
 from topomae.commands.training import demo, finetune, pretrain
@@ -50,8 +53,11 @@ app.command()(classify)
 app.command(**_settings(EvaluateSettings))(evaluate)
 app.command()(report)
 app.command()(reproduce)
+app.command()(export)
 app.command()(demo)
+app.command()(phantoms)
 app.command()(doctor)
+app.add_typer(recipes, name="recipes")
 app.command(rich_help_panel="For programs")(worker)
 
 

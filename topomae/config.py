@@ -199,7 +199,7 @@ class ClassifySettings(Settings):
     weight_decay: Weight = 0.05
     architecture: Literal["fused", "unetrpp"] = "fused"
     initialization: Initialization = "pretrained"
-    encoder_learning_rate_scale: Weight = 0.3
+    encoder_learning_rate_scale: Weight = 1.0
     windows: Count = 8
     class_balance: Annotated[float, Field(ge=0, le=1)] = 1.0
     augmentation: Annotated[float, Field(ge=0, le=1)] | None = None

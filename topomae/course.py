@@ -9,17 +9,19 @@ from pathlib import Path
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.cases import Case, Dataset
 from topomae.data.dataset import open_dataset
-from topomae.data.phantoms import make_phantoms
+from topomae.data.phantoms import PHANTOM_SHAPE, make_phantoms
 from topomae.data.splits import split_dataset
 from topomae.evaluation.segmentation import Evaluation, evaluate
 from topomae.events import Events
 from topomae.inference.segmentation import segment
+from topomae.recipes.following import follow
+from topomae.recipes.recipe import Recipe
+from topomae.recipes.shelf import find_recipe
 from topomae.reporting.report import write_report
 from topomae.runs.folder import finished
 from topomae.training.finetuning import finetune
 from topomae.training.pretraining import pretrain
 
-PHANTOM_SHAPE = (46, 46, 30)  # with the variation between cases just inside a crop of 48×48×32
 PHANTOM_STEPS = {"pretrain": 50, "finetune": 280}  # under five minutes together on two CPU cores
 
 
@@ -42,11 +44,12 @@ def demo(
     output: str | Path,
     *,
     data: str | Path | None = None,
-    size: str = "small",
+    size: str | None = None,
     device: str = "auto",
     pretrain_steps: int | None = None,
     finetune_steps: int | None = None,
     modalities: Iterable[str] | None = None,
+    recipe: str | Path | Recipe | None = None,
     seed: int = 0,
     events: Events | None = None,
 ) -> DemoResult | None:
@@ -58,10 +61,11 @@ def demo(
         output: folder for everything: `phantoms/`, `pretrain/`, `finetune/`, `predictions/`, `evaluation/`,
             `report.html`.
         data: folder of the data set; phantoms if None.
-        size: `small` or `base`. device: `auto`, `cpu` or `cuda`.
+        size: `small` or `base`; that of the recipe by default, else `small`. device: `auto`, `cpu` or `cuda`.
         pretrain_steps: optimizer steps; None takes those of the phantoms, or the default of the size.
         finetune_steps: the same for fine-tuning.
         modalities: names of the image channels where the data set does not name them.
+        recipe: name of a recipe for the data set, or its JSON file; see `topomae.recipes`.
         seed: of everything random.
         events: told of everything that happens.
     Returns:
@@ -76,26 +80,27 @@ def demo(
         events.emit("note", message=f"phantom volumes: {output / 'phantoms'}")
         data = make_phantoms(output / "phantoms", seed=seed, shape=PHANTOM_SHAPE)
     runs = {"pretrain": output / "pretrain", "finetune": output / "finetune"}
-    steps = {
-        "pretrain": pretrain_steps or (PHANTOM_STEPS["pretrain"] if phantoms else None),
-        "finetune": finetune_steps or (PHANTOM_STEPS["finetune"] if phantoms else None),
-    }
-    common = {"device": device, "modalities": modalities, "events": events}
+    wanted = {"pretrain": pretrain_steps, "finetune": finetune_steps}
+    own = {name: {"steps": count} for name, count in PHANTOM_STEPS.items()} if phantoms else {}
+    own |= {name: {"steps": count} for name, count in wanted.items() if count}  # else recipe or size decide
+    recipe = find_recipe(recipe)
+    common = {"device": device, "modalities": modalities, "recipe": recipe, "events": events}
     if not finished(runs["pretrain"]):
-        settings = PretrainSettings(seed=seed, steps=steps["pretrain"])
+        settings = PretrainSettings(seed=seed, **own.get("pretrain", {}))
         pretrain(data, runs["pretrain"], size=size, settings=settings, **common)
         if not finished(runs["pretrain"]):
             return None
     if not finished(runs["finetune"]):
-        settings = FinetuneSettings(seed=seed, steps=steps["finetune"])
+        settings = FinetuneSettings(seed=seed, **own.get("finetune", {}))
         finetune(data, runs["finetune"], init=runs["pretrain"], settings=settings, **common)
         if not finished(runs["finetune"]):
             return None
 
-    dataset = open_dataset(data, modalities=modalities)
+    dataset = follow(recipe, open_dataset(data, modalities=modalities))
     predictions = output / "predictions"
     segment(runs["finetune"], held_out(dataset, seed), predictions, device=device, events=events)
-    evaluation = evaluate(predictions, data, output / "evaluation", events=events)
+    scored = recipe.evaluated if recipe else None
+    evaluation = evaluate(predictions, data, output / "evaluation", label_names=scored, events=events)
     report = write_report(
         output,
         title=f"TopoMAE demo: {dataset.name}",

@@ -20,6 +20,8 @@ from topomae.errors import RunError
 _TEMPORARY = ".tmp-"
 _WRITER = re.compile(r"\.tmp-(?P<machine>[0-9a-f]{6})-(?P<process>[0-9]{1,10})-")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_LONGEST_PATH = 259  # characters that Windows takes, unless long paths are switched on
+_SHORTER = "Choose a folder with a shorter path, or switch on LongPathsEnabled (the command topomae doctor tells how)."
 
 
 @contextmanager
@@ -158,6 +160,35 @@ def told_as_run_error(path: Path) -> Iterator[None]:
         raise _cannot_write(path, error) from error
 
 
+def refuse_long_path(folder: Path, room: int) -> None:
+    r"""Refuse a folder so deep that Windows would not take the files in it; before hours are spent, not after.
+
+    The prefix `\\?\` would have them written nevertheless, but many a program could not read them then.
+
+    Args:
+        folder: where files are to be written.
+        room: characters that the paths of its files may have below it.
+    Raises:
+        RunError: there is not that room.
+    """
+    characters = len(os.path.abspath(folder)) + 1 + room
+    if characters > _LONGEST_PATH and not _takes_long_paths():
+        what = f"the path is too long: its files would have up to {characters} characters, Windows takes"
+        raise RunError(f"{what} {_LONGEST_PATH}", hint=_SHORTER, path=folder)
+
+
+def _takes_long_paths() -> bool:
+    """Whether this process may use paths of any length: everywhere but under Windows as it is installed."""
+    if os.name != "nt":
+        return True
+    import ctypes
+
+    try:
+        return bool(ctypes.windll.ntdll.RtlAreLongPathsEnabled() & 0xFF)  # a BOOLEAN has one byte
+    except (AttributeError, OSError):  # older than Windows 10, version 1607
+        return False
+
+
 def _machine() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
@@ -165,6 +196,8 @@ def _machine() -> str:
 def _cannot_write(path: Path, error: OSError) -> RunError:
     full = error.errno in _FULL or _cut_short(error)
     hint = "Free some space and start the same command again." if full else "Choose a folder you may write to."
+    if not full and len(os.path.abspath(path)) > _LONGEST_PATH and not _takes_long_paths():
+        hint = _SHORTER
     return RunError(f"cannot write: {error.strerror or error}", hint=hint, path=path)
 
 

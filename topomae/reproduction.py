@@ -24,6 +24,7 @@ from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.files import write_json_atomic
 from topomae.parallel.devices import choose_device
+from topomae.recipes.following import follow
 from topomae.runs.folder import finished
 from topomae.runs.provenance import Provenance, read_provenance
 from topomae.training.classification import classes_digest, finetune_classifier
@@ -79,6 +80,7 @@ def reproduce(
         device: `cpu` or `cuda`; by default the one of the record.
         events: told of everything that happens.
     Raises:
+        BadSettingError: it began with weights of another program.
         BadDataError: the network has no record, or the data are not those it was trained on (naming a case).
         RunError: a training was stopped before its end.
     """
@@ -86,6 +88,12 @@ def reproduce(
     events = events or Events()
     record = read_provenance(model)
     stages = record.stages()
+    if any(stage.imported for stage in stages):
+        raise BadSettingError(
+            "the pre-training began with a file of weights of another program, which the record does not hold",
+            hint="Train again by hand: topomae pretrain --init with that file, then topomae finetune.",
+            path=model,
+        )
     sources = [Path(pretraining_data or data or _data_of(model))] * (len(stages) - 1)
     sources.append(Path(data) if data is not None else _data_of(model))
     environment = _changes(record, device)
@@ -132,6 +140,8 @@ def _train_again(
         "settings": _settings(record),
         "events": events,
     }
+    if record.recipe is not None:
+        common["recipe"] = record.recipe
     with _threads(record.machine.get("threads")):
         if record.kind == "pretrain":
             pretrain(data, run, leave_out_bad=True, **common)
@@ -161,6 +171,7 @@ def _check_data(record: Provenance, folder: Path, classes: str | Path | None) ->
         BadDataError: naming the first case that is missing, new or changed.
     """
     dataset = open_dataset(folder, modalities=record.data.modalities)
+    dataset = follow(record.recipe, dataset, labels_needed=record.kind == "finetune")
     cases = {case.name: case for case in _used_cases(record, dataset, classes)}
     hint = "Give the data set that it was trained on: --data, and --pretraining-data if that was another."
     for name in sorted(record.data.cases.keys() - cases.keys()):

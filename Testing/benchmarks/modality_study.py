@@ -152,7 +152,6 @@ class Study:
             steps=self.given.classify_steps,
             validate_every=max(1, self.given.classify_steps // 4),
             labelled=self.given.classified,
-            ema=0.9,  # the usual 0.99 would lag behind in so short a training
             modality_dropout=0.0 if arm == "no dropout" else None,
         )
         finetune_classifier(self.data, run, init=init, size=self._size(init), settings=settings, **self.common)

@@ -201,7 +201,7 @@ TWICE = ["imagesTr/hippocampus_001.nii.gz"] * 2
 WRONG_KEYS = [
     ({"labels": ["background", "a"]}, '"labels"'),
     ({"labels": {"0": "background", "1": "a", "2": "a"}}, "name of its own"),
-    ({"labels": {"background": 0, "whole": [1, 2]}}, "'whole' has the value [1, 2]"),
+    ({"labels": {"background": 0, "whole": [1, 2]}}, "'whole' is a region of several values"),
     ({"labels": {"background": 0, "a": 1, "b": 1}}, "same value 1"),
     ({"labels": {"background": 0, "a": 1, "ignore": 2}}, "ignore are not supported"),
     ({"labels": {"0": "background", "-1": "a"}}, "value -1 is negative"),

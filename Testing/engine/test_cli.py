@@ -15,7 +15,7 @@ from topomae.config import FinetuneSettings, PretrainSettings, settings_from
 from topomae.data.phantoms import make_phantoms
 from topomae.errors import BadSettingError
 
-COMMANDS = ("plan", "pretrain", "finetune", "segment", "evaluate", "report", "demo")
+COMMANDS = ("plan", "pretrain", "finetune", "segment", "evaluate", "report", "demo", "phantoms")
 
 
 def run(*arguments):
@@ -42,7 +42,7 @@ def test_every_command_takes_the_common_options(command):
 
 
 def test_the_api_has_the_names_of_the_commands():
-    for name in (*COMMANDS[:5], "demo", "write_report"):
+    for name in (*COMMANDS[:5], "demo", "make_phantoms", "write_report"):
         for _ in range(2):  # a module of that name would be found the second time
             assert callable(getattr(topomae, name))
     with pytest.raises(AttributeError):
@@ -66,6 +66,19 @@ def test_events_are_one_json_object_per_line(phantoms, tmp_path):
     result = run("plan", "--data", phantoms, "--events", "json")
     kinds = [json.loads(line)["event"] for line in result.stdout.splitlines()]
     assert {"progress", "plan"} <= set(kinds)
+
+
+def test_phantoms_are_made_while_programs_are_told_how_far_it_is(tmp_path):
+    result = run("phantoms", "--output", tmp_path / "made ü", "--cases", 4, "--labelled", 1, "--events", "json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    told = [(event["step"], event["of"]) for event in events if event["event"] == "progress"]
+    assert (told[0], told[-1]) == ((0, 4), (4, 4))
+    assert (events[0]["event"], events[-1]["event"], events[-1]["status"]) == ("start", "end", "ok")
+    assert json.loads((tmp_path / "made ü" / "dataset.json").read_text(encoding="utf-8"))["numTraining"] == 4
+    result = run("phantoms", "--output", tmp_path / "few", "--cases", 2)
+    assert result.exit_code == 1
+    assert "need at least 3 cases" in result.output
+    assert not (tmp_path / "few").exists()
 
 
 @pytest.mark.parametrize(

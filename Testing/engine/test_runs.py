@@ -19,8 +19,9 @@ from run_stand_ins import Recorder, fast_processes, open_run, train, wait_for_ow
 
 from topomae.errors import RunError
 from topomae.events import Events
-from topomae.files import write_json_atomic
-from topomae.runs.folder import Run, checkpoints, finished, rng_state, run_status, set_rng_state
+from topomae.files import write_json_atomic, write_text_atomic
+from topomae.runs import checkpoints
+from topomae.runs.folder import Run, finished, rng_state, run_status, set_rng_state
 from topomae.runs.locks import Lock
 
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and processes")
@@ -34,6 +35,46 @@ def processes():
 @pytest.fixture
 def a_folder(tmp_path):
     return tmp_path / "run"
+
+
+@pytest.fixture
+def short_paths_only(monkeypatch):
+    """A system that takes 259 characters, as Windows does where nobody has switched on long paths."""
+    monkeypatch.setattr("topomae.files._takes_long_paths", lambda: False)
+
+
+def of_length(folder: Path, characters: int) -> Path:
+    """A folder below another one whose path has so many characters."""
+    while (missing := characters - len(str(folder)) - 1) > 100:
+        folder = folder / ("d" * 60)
+    return folder / ("d" * missing)
+
+
+def test_a_run_folder_too_deep_for_its_files_is_refused_before_anything_is_written(tmp_path, short_paths_only):
+    with open_run(of_length(tmp_path, 158)):
+        pass
+    deep = of_length(tmp_path, 159)
+    with pytest.raises(RunError, match=r"path is too long.*260 characters, Windows takes 259") as told:
+        open_run(deep)
+    assert "shorter path" in str(told.value)
+    assert not deep.exists()
+
+
+def test_a_long_path_is_no_problem_where_the_system_takes_it(tmp_path):
+    file = of_length(tmp_path, 320) / "a.json"
+    write_json_atomic(file, {"a": 1})
+    assert json.loads(file.read_text()) == {"a": 1}
+
+
+def test_a_file_that_was_refused_for_its_length_says_so(tmp_path, short_paths_only, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise FileNotFoundError(2, "No such file or directory")  # what Windows says of a path that is too long
+
+    file = of_length(tmp_path, 300) / "a.txt"
+    file.parent.mkdir(parents=True)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(RunError, match="shorter path"):
+        write_text_atomic(file, "text")
 
 
 @pytest.fixture

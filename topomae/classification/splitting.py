@@ -22,7 +22,7 @@ def split_classes(
         BadDataError: a class has no training case, or fewer cases train than are asked for.
         BadSettingError: there is no such fold.
     """
-    if dataset.fixed_split is not None:
+    if dataset.fixed_split is not None or dataset.folds:
         split = split_dataset(dataset, fold=settings.fold, folds=settings.folds, seed=settings.seed)
         train, val = (set(names) & classes.of_case.keys() for names in (split.train, split.val))
     else:

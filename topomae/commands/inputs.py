@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from topomae.commands.completion import run_folders
 from topomae.errors import BadSettingError
 
-ModelFolder = Annotated[Path, typer.Option(help="Model folder, or the run that made it.", show_default=False)]
+ModelFolder = Annotated[
+    Path,
+    typer.Option(help="Model folder, or the run that made it.", show_default=False, autocompletion=run_folders),
+]
 Inputs = Annotated[
     list[Path] | None,
     typer.Option(help="Volume, DICOM series folder, or folder of volumes. Repeat for more.", show_default=False),

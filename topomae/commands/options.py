@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from topomae.commands.completion import run_folders, setting_names
+
 
 class EventsTo(str, Enum):
     """Where events go."""
@@ -48,7 +50,10 @@ Data = Annotated[
     ),
 ]
 RunFolder = Annotated[
-    Path, typer.Option(help="Folder of the run. Give it again to go on after a stop.", show_default=False)
+    Path,
+    typer.Option(
+        help="Folder of the run. Give it again to go on after a stop.", show_default=False, autocompletion=run_folders
+    ),
 ]
 DeviceOption = Annotated[DeviceName, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
@@ -69,6 +74,32 @@ Devices = Annotated[
     ),
 ]
 LeaveOutBad = Annotated[bool, typer.Option("--leave-out-bad", help="Go on without images that cannot be read.")]
+
+
+def _told_recipes(given: str | None) -> str | None:
+    """The word `list` in place of a recipe shows which there are, and ends the command."""
+    if given == "list":
+        from topomae.commands.recipes import print_recipes
+
+        print_recipes()
+        raise typer.Exit()
+    return given
+
+
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Follow the recipe of a well-known data set: its name, a JSON file, or the word list.",
+        callback=_told_recipes,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+SizeOption = Annotated[
+    Size | None,
+    typer.Option(help="small: CPU or laptop. base: as published. By default that of the recipe, else small."),
+]
 CacheFolder = Annotated[
     Path | None,
     typer.Option(
@@ -90,5 +121,10 @@ UnusedSeed = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting or a field of the plan. Repeat for more."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting or a field of the plan. Repeat for more.",
+        autocompletion=setting_names,
+    ),
 ]

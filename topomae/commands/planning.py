@@ -19,7 +19,8 @@ from topomae.commands.options import (
     EventsTo,
     LeaveOutBad,
     Modality,
-    Size,
+    RecipeName,
+    SizeOption,
     UnusedSeed,
 )
 from topomae.commands.telling import told
@@ -28,10 +29,11 @@ from topomae.commands.telling import told
 def plan(
     data: Data,
     output: Annotated[Path | None, typer.Option(help="File to write the plan to, to be edited.")] = None,
-    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    size: SizeOption = None,
     device: DeviceOption = DeviceName.auto,
     assignments: Assignments = None,
     modality: Modality = None,
+    recipe: RecipeName = None,
     leave_out_bad: LeaveOutBad = False,
     check_labels: Annotated[bool, typer.Option("--check-labels", help="Read the label maps as well.")] = False,
     estimate: Annotated[
@@ -51,12 +53,14 @@ def plan(
         topomae plan --data DATA --output runs/pretrain/plan.json
 
         topomae plan --data DATA --size base --set spacing=1,1,3 --estimate
+
+        topomae plan --data DATA --recipe synapse
     """
     with told(events) as to:
         made = topomae.plan(
             data,
             output=output,
-            size=size.value,
+            size=size.value if size else None,
             device=device.value,
             overrides=plan_fields(assignments),
             modalities=modality,
@@ -64,9 +68,10 @@ def plan(
             check_labels=check_labels,
             remember=remember,
             cache=cache,
+            recipe=recipe,
             events=to,
         )
         if estimate:
             from topomae.training.estimates import estimate as estimate_training
 
-            estimate_training(made, device=device.value, events=to)
+            estimate_training(made, device=device.value, recipe=recipe, events=to)

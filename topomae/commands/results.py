@@ -15,6 +15,7 @@ from topomae.commands.options import (
     DeviceOption,
     EventsOption,
     EventsTo,
+    RecipeName,
     Size,
     UnusedDevice,
     UnusedSeed,
@@ -22,6 +23,7 @@ from topomae.commands.options import (
 )
 from topomae.commands.telling import told
 from topomae.config import EvaluateSettings, SegmentSettings, settings_from
+from topomae.recipes.shelf import find_recipe
 
 if TYPE_CHECKING:
     from topomae.evaluation.classification import ClassEvaluation
@@ -71,6 +73,7 @@ def evaluate(
     ],
     output: Annotated[Path, typer.Option(help="Folder for metrics.csv and summary.json.", show_default=False)],
     images: Annotated[Path | None, typer.Option(help="Folder of the images, for pictures.")] = None,
+    recipe: RecipeName = None,
     assignments: Assignments = None,
     device: UnusedDevice = DeviceName.auto,
     size: UnusedSize = Size.small,
@@ -83,13 +86,19 @@ def evaluate(
 
         topomae evaluate --predictions predictions --labels DATA --output evaluation
 
+    With a recipe, the labels that the literature scores are judged, and no others.
+
     Of a table of classes: AUROC, balanced accuracy, F1 and calibration, with 95 % confidence intervals.
 
         topomae evaluate --predictions classes.csv --labels DATA --output evaluation
     """
     with told(events) as to:
         settings = settings_from(EvaluateSettings, assignments or ())
-        result = topomae.evaluate(predictions, labels, output, images=images, **settings.model_dump(), events=to)
+        followed = find_recipe(recipe)
+        scored = followed.evaluated if followed else None
+        result = topomae.evaluate(
+            predictions, labels, output, label_names=scored, images=images, **settings.model_dump(), events=to
+        )
         if events is EventsTo.auto:
             _print(result)
 

@@ -9,6 +9,7 @@ import typer
 
 import topomae
 from topomae.commands.assignments import settings_and_plan_fields
+from topomae.commands.completion import starts
 from topomae.commands.options import (
     Assignments,
     CacheFolder,
@@ -20,9 +21,11 @@ from topomae.commands.options import (
     EventsTo,
     LeaveOutBad,
     Modality,
+    RecipeName,
     RunFolder,
     Seed,
     Size,
+    SizeOption,
     TaskName,
 )
 from topomae.commands.telling import told
@@ -33,11 +36,15 @@ from topomae.parallel.launching import with_others
 def pretrain(
     data: Data,
     run: RunFolder,
-    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    size: SizeOption = None,
     device: DeviceOption = DeviceName.auto,
     devices: Devices = None,
     assignments: Assignments = None,
     modality: Modality = None,
+    recipe: RecipeName = None,
+    init: Annotated[
+        str, typer.Option(help="A file with weights of a vision transformer to begin with, or the word scratch.")
+    ] = "scratch",
     leave_out_bad: LeaveOutBad = False,
     cache: CacheFolder = None,
     seed: Seed = 0,
@@ -52,19 +59,25 @@ def pretrain(
         topomae pretrain --data DATA --run runs/pretrain
 
         topomae pretrain --data DATA --run runs/pretrain --set steps=5000 --set topology_weight=0.1
+
+        topomae pretrain --data DATA --run runs/pretrain --recipe synapse
+
+        topomae pretrain --data DATA --run runs/pretrain --size base --init mae_pretrain_vit_base.pth
     """
     with told(events) as to, with_others(devices):
         settings, fields = settings_and_plan_fields(PretrainSettings, assignments, seed)
         topomae.pretrain(
             data,
             run,
-            size=size.value,
+            size=size.value if size else None,
             device=device.value,
             settings=settings,
             plan=fields,
             modalities=modality,
             leave_out_bad=leave_out_bad,
             cache=cache,
+            recipe=recipe,
+            init=init,
             events=to,
         )
 
@@ -74,7 +87,11 @@ def finetune(
     run: RunFolder,
     init: Annotated[
         str,
-        typer.Option(help="A pre-training run, a model to train further, or the word scratch.", show_default=False),
+        typer.Option(
+            help="A pre-training run, a model to train further, or the word scratch.",
+            show_default=False,
+            autocompletion=starts,
+        ),
     ],
     task: Annotated[
         TaskName, typer.Option(help="A class for each voxel, or one for the whole volume.")
@@ -88,6 +105,7 @@ def finetune(
     devices: Devices = None,
     assignments: Assignments = None,
     modality: Modality = None,
+    recipe: RecipeName = None,
     cache: CacheFolder = None,
     seed: Seed = 0,
     events: EventsOption = EventsTo.auto,
@@ -117,6 +135,7 @@ def finetune(
             plan=fields,
             modalities=modality,
             cache=cache,
+            recipe=recipe,
             events=to,
         )
 
@@ -126,11 +145,12 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Run the same course on this data set instead of on phantoms.")
     ] = None,
-    size: Annotated[Size, typer.Option(help="small: CPU or laptop. base: as published.")] = Size.small,
+    size: SizeOption = None,
     device: DeviceOption = DeviceName.auto,
     pretrain_steps: Annotated[int | None, typer.Option(help="Steps of pre-training.", min=1)] = None,
     finetune_steps: Annotated[int | None, typer.Option(help="Steps of fine-tuning.", min=1)] = None,
     modality: Modality = None,
+    recipe: RecipeName = None,
     seed: Seed = 0,
     events: EventsOption = EventsTo.auto,
 ) -> None:
@@ -147,11 +167,12 @@ def demo(
         result = topomae.demo(
             output,
             data=data,
-            size=size.value,
+            size=size.value if size else None,
             device=device.value,
             pretrain_steps=pretrain_steps,
             finetune_steps=finetune_steps,
             modalities=modality,
+            recipe=recipe,
             seed=seed,
             events=to,
         )

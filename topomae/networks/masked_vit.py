@@ -66,7 +66,7 @@ class VitEncoder(nn.Module):
         grid = self.grid(image)
         padded = _pad_to_patches(hide_missing(image, available), self.patch_size)
         embedded = self.missing(self.patch_embedding(padded), available)
-        tokens = embedded.flatten(2).transpose(1, 2) + _positions(grid, self.hidden, image.device)
+        tokens = embedded.flatten(2).transpose(1, 2) + positions(grid, self.hidden, image.device)
         if visible is not None:
             tokens = torch.gather(tokens, 1, visible[..., None].expand(-1, -1, self.hidden))
         for block in self.blocks:
@@ -114,7 +114,7 @@ class MaskedVit(nn.Module):
         visible = visible_tokens(mask)
         encoded = self.encoder(image, visible, available)
         tokens = scatter_tokens(self.to_decoder(encoded), visible, self.mask_token, mask[0].numel())
-        tokens = tokens + _positions(mask.shape[1:], tokens.shape[-1], image.device)
+        tokens = tokens + positions(mask.shape[1:], tokens.shape[-1], image.device)
         for block in self.decoder:
             tokens = block(tokens)
         with torch.autocast(image.device.type, enabled=False):  # why in float32: see CoPretrainer
@@ -142,7 +142,8 @@ def scatter_tokens(tokens: torch.Tensor, visible: torch.Tensor, filler: torch.Te
 
 def tokens_to_map(tokens: torch.Tensor, grid: Sequence[int]) -> torch.Tensor:
     """(B, N, C) tokens to a (B, C, d, h, w) map."""
-    return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[-1], *grid)
+    batch = tokens.shape[0]  # len() would be a constant in exported networks
+    return tokens.transpose(1, 2).reshape(batch, tokens.shape[-1], *grid)
 
 
 def _transformer(hidden: int, layers: int, heads: int) -> nn.ModuleList:
@@ -159,7 +160,8 @@ def _pad_to_patches(image: torch.Tensor, patch_size: Sequence[int]) -> torch.Ten
 
 
 @lru_cache(maxsize=64)
-def _positions(grid: Sequence[int], hidden: int, device: torch.device) -> torch.Tensor:
+def positions(grid: Sequence[int], hidden: int, device: torch.device) -> torch.Tensor:
+    """Sine-cosine codes (1, N, hidden) of the places of a (d, h, w) grid of tokens."""
     with warnings.catch_warnings():  # MONAI calls torch.meshgrid without its indexing argument
         warnings.simplefilter("ignore", UserWarning)
         return build_sincos_position_embedding(list(grid), hidden).detach().to(device)

@@ -18,6 +18,7 @@ from topomae.errors import RunError
 from topomae.events import Events, JsonLines, to_plain
 from topomae.files import (
     drop_torn_line,
+    refuse_long_path,
     remove_leftovers,
     told_as_run_error,
     write_json_atomic,
@@ -33,6 +34,7 @@ __all__ = ["Run", "RunSettings", "RunStatus", "finished", "rng_state", "run_stat
 # What may lie in a folder before its first run: an edited plan, a log redirected there, what a start that
 # was killed at once left behind.
 _ALLOWED_BEFORE = ("lock*", "stop", "plan.json", "*.log", ".*")
+_ROOM = 100  # characters that the path of a file may have below the folder: a prepared volume with a long case name
 
 
 class RunSettings(BaseModel):
@@ -119,6 +121,7 @@ class Run:
         events = events or Events()
         if folder.exists() and not folder.is_dir():
             raise RunError("is a file, not a run folder", hint="Choose another folder.", path=folder)
+        refuse_long_path(folder, _ROOM)
         with told_as_run_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
         check_contained(folder)

@@ -19,6 +19,7 @@ from topomae.parallel.distributed import processes
 from topomae.errors import BadDataError
 from topomae.models.pretrained import TRAINING
 from topomae.parallel.devices import Device
+from topomae.recipes.recipe import Recipe
 from topomae.versions import code_state, machine, versions
 
 Kind = Literal["pretrain", "finetune", "classification"]
@@ -70,6 +71,8 @@ class Provenance(BaseModel):
         weights: SHA-256 of the trained weights, see `weights_digest`.
         init: the training that it started from.
         classes: digest of the class of each case, of a classification.
+        recipe: that was followed, if any.
+        imported: SHA-256 of the file with weights of another program that it started from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +90,8 @@ class Provenance(BaseModel):
     weights: str | None = None
     init: Provenance | None = None
     classes: str | None = None
+    recipe: Recipe | None = None
+    imported: str | None = None
 
     def stages(self) -> list[Provenance]:
         """The trainings in the order they were done, this one last."""
@@ -103,6 +108,7 @@ def record_training(
     *,
     init: str | Path | None = None,
     classes: str | None = None,
+    imported: str | None = None,
 ) -> Provenance | None:
     """Write down what decides the result of a training; None where the content of the data is not known.
 
@@ -114,6 +120,7 @@ def record_training(
         device: where it is trained.
         init: folder of the network that it starts from.
         classes: digest of the class of each case, of a classification.
+        imported: SHA-256 of a file with weights of another program that it starts from.
     """
     if dataset.cache is None:
         return None
@@ -136,6 +143,8 @@ def record_training(
         processes=processes().world,
         init=before,
         classes=classes,
+        recipe=None if dataset.prescribed is None else dataset.prescribed.recipe,
+        imported=imported,
     )
 
 

@@ -14,8 +14,7 @@ def betti_numbers(mask: np.ndarray, connectivity: int = 26) -> tuple[int, int, i
 
     Foreground and background must use dual connectivities, else the digital picture has no consistent
     topology: 26 for the foreground goes with 6 for the background (voxels are closed cubes that touch at
-        corners;
-    the default, usual for segmentations), and 6 with 26 (voxels are points; this is the convention of
+    corners; the default, usual for segmentations), and 6 with 26 (voxels are points; this is the convention of
     `persistence`, whose dark structures connect through faces). Outside the array is background.
 
     Args:

@@ -54,8 +54,7 @@ def superlevel_persistence(volume: np.ndarray, dims: Iterable[int] = DIMENSIONS)
 
     Returns:
         The diagram of the negated volume: values are negated too, so that birth < death holds. `features`
-            with
-        `superlevel=True` gives the intensities back.
+        with `superlevel=True` gives the intensities back.
     """
     return persistence(-checked_volume(volume), dims)
 
@@ -109,8 +108,7 @@ def feature_voxels(
     """The voxels of a feature as a mask: what to colour in a viewer.
 
     A component: the dark voxels around its birth that hang together (6 neighbours) at the level. A void: the
-        bright voxels around its death that are enclosed (26 neighbours) at the level. A loop: the bright
-        voxels of the
+    bright voxels around its death that are enclosed (26 neighbours) at the level. A loop: the bright voxels of the
     surface that it spans at the level, one voxel thin, which closes the hole. Give the negated volume for a
     diagram of `superlevel_persistence`.
 

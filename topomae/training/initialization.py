@@ -12,7 +12,7 @@ from torch import nn
 from topomae.config import ClassifySettings, FinetuneSettings
 from topomae.data.cases import Dataset
 from topomae.data.plan import Plan
-from topomae.data.planning import SET_BY_USER
+from topomae.data.planning import SET_BY_USER, checked_fields
 from topomae.errors import BadDataError, BadSettingError
 from topomae.models.folder import Model, load_model
 from topomae.models.pretrained import Pretrained, is_pretrained, load_pretrained, take_weights
@@ -47,9 +47,9 @@ class Start:
                 f"the data set has {', '.join(dataset.modalities)}",
                 hint="Pre-train on this data set, or use --init scratch.",
             )
-        wanted = {**overrides, **({"size": size} if size else {})}
+        wanted = checked_fields({**overrides, **({"size": size} if size else {})})
         for name in _FIXED:
-            if name in wanted and _plain(wanted[name]) != _plain(getattr(plan, name)):
+            if name in wanted and wanted[name] != getattr(plan, name):
                 raise BadSettingError(
                     f"{name} is {getattr(plan, name)} in {self.folder} and cannot be changed to {wanted[name]}",
                     hint="Leave it out, or pre-train with it.",
@@ -74,7 +74,8 @@ def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) 
     if not folder.is_dir():
         raise BadDataError(
             "there is no such folder to start from",
-            hint="Give --init a pre-training run, a model folder, or the word scratch.",
+            hint="Give --init a pre-training run, a model folder, or the word scratch. A file with weights of another "
+            "program is for topomae pretrain --init.",
             path=folder,
         )
     if not is_pretrained(folder):
@@ -115,7 +116,3 @@ def initialize(network: nn.Module, start: Start | None, which: str) -> str:
         take_weights(network.vit, start.weights.part("vit.encoder"), start.folder)
         taken.append("ViT encoder")
     return f"pre-trained {' and '.join(taken) or 'nothing'} ({start.weights.plan.dataset})"
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, (tuple, list)) else value

@@ -16,7 +16,7 @@ from topomae.data.cache import PreprocessedCases
 from topomae.data.case_report import CaseReport
 from topomae.data.cases import Case, Dataset
 from topomae.data.checks import check_each, require_ok, with_outliers
-from topomae.data.dataset import discover_labels, open_dataset
+from topomae.data.dataset import discover_labels
 from topomae.data.loading import order_of_use
 from topomae.data.plan import Plan
 from topomae.data.planning import make_plan, plan_table
@@ -26,6 +26,9 @@ from topomae.events import Events, Progress
 from topomae.files import told_as_run_error
 from topomae.parallel.devices import Device, choose_device
 from topomae.parallel.distributed import barrier, from_main, gathered, is_main, own_share, processes
+from topomae.recipes.following import check_volumes, follow, open_for, tell, tell_differences
+from topomae.recipes.recipe import Recipe
+from topomae.recipes.shelf import find_recipe
 from topomae.runs.folder import Run
 
 CACHE = "TOPOMAE_CACHE"  # in the environment: folder of a cache that all runs share
@@ -39,7 +42,7 @@ def plan(
     data: str | Path,
     *,
     output: str | Path | None = None,
-    size: str = "small",
+    size: str | None = None,
     device: str = "auto",
     overrides: Mapping[str, Any] | None = None,
     modalities: Iterable[str] | None = None,
@@ -47,6 +50,7 @@ def plan(
     check_labels: bool = False,
     remember: str | Path | None = None,
     cache: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
     events: Events | None = None,
 ) -> Plan:
     """Read every image of a data set and plan its pre-processing and network.
@@ -54,7 +58,7 @@ def plan(
     Args:
         data: folder of the data set.
         output: file to write the plan to. A plan.json in a run folder is used by that run.
-        size: `small` (CPU, laptop) or `base` (as published).
+        size: `small` (CPU, laptop) or `base` (as published); that of the recipe by default, else `small`.
         device: `auto`, `cpu` or `cuda`; its memory decides the size of crops and batches.
         overrides: fields of the plan to set by hand, see `Plan`.
         modalities: names of the image channels where the data set does not name them, e.g. ["CT"].
@@ -63,6 +67,7 @@ def plan(
             does not name are found.
         remember: file that keeps what was found. Given again, only files that are new or have changed are read.
         cache: folder that keeps what was found, and prepared volumes, for several runs; see `pretrain`.
+        recipe: name of a recipe, or its JSON file; see `topomae.recipes`.
         events: told of progress, each case, warnings and the plan.
     Returns:
         The plan.
@@ -72,12 +77,17 @@ def plan(
     events = events or Events()
     where = choose_device(device)
     events.start(kind="plan", device=where.reason)
-    dataset = open_dataset(data, modalities=modalities)
+    recipe = find_recipe(recipe)
+    size = size or (recipe.size if recipe else "small")
+    dataset = open_for(recipe, data, modalities=None if modalities is None else list(modalities))
+    dataset = follow(recipe, dataset, size=size, overrides=overrides)
+    tell(dataset, events)
     with ExitStack() as opened:
         kept = remember or ((folder := shared_cache(cache)) and folder / FILE_NAME)
         remembered = opened.enter_context(Remembered(kept, events.warning)) if kept else None
         reports = read_cases(dataset, dataset.cases, labels_checked=check_labels, events=events, remembered=remembered)
     tell_cases(reports, events)
+    check_volumes(dataset, reports, overrides or {}, events)
     good = usable_cases(reports, labels_needed=False, leave_out_bad=leave_out_bad, events=events)
     if check_labels:
         dataset = discover_labels(replace(dataset, cases=tuple(report.case for report in good)), good)
@@ -236,11 +246,13 @@ def settle_plan(
         BadSettingError: the plan in the folder or an override is not valid.
         RunError: the plan in the folder was made for other modalities.
     """
+    check_volumes(dataset, reports, overrides, run.events)
     plan = None
     if is_main():
         plan = _settled_plan(run, dataset, reports, size=size, device=device, overrides=overrides)
     plan = Plan.model_validate_json(from_main(plan and plan.model_dump_json()))
     tell_plan(plan, run.events)
+    tell_differences(dataset, plan, run.events)
     return plan
 
 

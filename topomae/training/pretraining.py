@@ -22,9 +22,13 @@ from topomae.networks.factory import NetworkSpec, build_co_pretrainer
 from topomae.parallel.devices import Device, choose_device
 from topomae.parallel.distributed import is_main, largest, together
 from topomae.parallel.global_means import summed
+from topomae.recipes.following import follow, settings_by, tell
+from topomae.recipes.recipe import Recipe
+from topomae.recipes.shelf import find_recipe
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training, with_weights
 from topomae.training.aligning import Aligning
+from topomae.training.imported_start import ImportedStart
 from topomae.training.loop import TrainingLoop
 from topomae.training.objectives import CoPretrainingLoss
 from topomae.training.preparation import prepare, settle_plan
@@ -37,13 +41,15 @@ def pretrain(
     data: str | Path,
     run: str | Path,
     *,
-    size: str = "small",
+    size: str | None = None,
     device: str = "auto",
     settings: PretrainSettings | None = None,
     plan: dict | None = None,
     modalities: Iterable[str] | None = None,
     leave_out_bad: bool = False,
     cache: str | Path | None = None,
+    recipe: str | Path | Recipe | None = None,
+    init: str | Path = "scratch",
     events: Events | None = None,
 ) -> Path:
     """Pre-train on the images of a data set, or go on with a run that was stopped or killed.
@@ -53,7 +59,7 @@ def pretrain(
     Args:
         data: folder of the data set.
         run: run folder; holds everything the run writes, in the end `model/`.
-        size: `small` (CPU, laptop) or `base` (as published).
+        size: `small` (CPU, laptop) or `base` (as published); that of the recipe by default, else `small`.
         device: `auto`, `cpu` or `cuda`.
         settings: see `PretrainSettings`.
         plan: fields of the plan to set by hand, see `Plan`.
@@ -61,6 +67,9 @@ def pretrain(
         leave_out_bad: go on without the images that cannot be read, with a warning each.
         cache: folder that keeps what was found in the data, and prepared volumes, so that several runs share
             them; also given by the environment variable TOPOMAE_CACHE. By default the run folder keeps them.
+        recipe: name of a recipe, or its JSON file; see `topomae.recipes`. What is given here goes before it.
+        init: `scratch`, or a file with weights of a vision transformer for the ViT to begin with; see
+            `topomae.models.vit_import`.
         events: told of everything that happens; silent by default.
     Returns:
         The folder with the pre-trained network (also when the run was stopped before its end: then it does
@@ -68,27 +77,39 @@ def pretrain(
     Raises:
         TopoMAEError: bad data, settings or run folder; nothing has been trained then.
     """
-    settings = settings or PretrainSettings()
+    recipe = find_recipe(recipe)
+    size = size or (recipe.size if recipe else "small")
+    settings = settings_by(recipe, PretrainSettings, settings, size)
     where = choose_device(device)
+    begin = ImportedStart.read(init)
     with together(where.kind):
-        dataset = open_run_dataset(run, data, modalities=modalities)
         overrides = dict(plan or {})
+        dataset = open_run_dataset(run, data, modalities=modalities, recipe=recipe)
+        dataset = follow(recipe, dataset, size=size, overrides=overrides)
         about = {
             "data": str(Path(data).resolve()),
             "size": size,
             "plan": {name: str(value) for name, value in overrides.items()},
+            **({"recipe": recipe.name} if recipe else {}),
+            **({"init": str(begin.path.resolve()), "init_sha256": begin.sha256} if begin else {}),
             **settings.model_dump(mode="json"),
         }
         with Run.open(
-            run, "pretrain", about, events, changeable=("data", "workers", "precision"), device=where.reason
+            run,
+            "pretrain",
+            about,
+            events,
+            changeable=("data", "init", "workers", "precision"),
+            device=where.reason,
         ) as opened:
+            tell(dataset, opened.events, settings)
             cases = unlabelled_cases(dataset, settings)
             dataset, reports = checked_cases(
                 opened, dataset, cases, labels_needed=False, leave_out_bad=leave_out_bad, cache=cache
             )
             settled = settle_plan(opened, dataset, reports, size=size, device=where, overrides=overrides)
             used = [report.case for report in reports]
-            Pretraining(opened, dataset, used, settled, settings, where).pretrain()
+            Pretraining(opened, dataset, used, settled, settings, where, begin).pretrain()
     return Path(run).resolve() / "model"
 
 
@@ -105,11 +126,14 @@ class Pretraining(TrainingLoop):
         plan: Plan,
         settings: PretrainSettings,
         device: Device,
+        begin: ImportedStart | None = None,
     ):
         settings = settings.resolved(plan.size).for_modalities(plan.channels)
         lacking = any(case.missing for case in cases)
         self.spec = NetworkSpec.of(plan, missing_modalities=settings.modality_dropout > 0 or lacking)
-        self.record = record_training("pretrain", dataset, plan, settings, device)
+        self.record = record_training(
+            "pretrain", dataset, plan, settings, device, imported=begin.sha256 if begin else None
+        )
         self.cases = PreprocessedCases(run.path("preprocessed"), dataset, cases, plan, with_label=False)
         self.aligning = Aligning(settings, plan)
         self.objective = CoPretrainingLoss(settings, plan.patch_size, self.aligning)
@@ -117,6 +141,8 @@ class Pretraining(TrainingLoop):
         self._step_began = time.perf_counter()
         torch.manual_seed(settings.seed)
         network = build_co_pretrainer(self.spec)
+        if begin is not None:
+            begin.give_to(network, run)
         network.untrained = self.objective.untrained
         super().__init__(run, plan, settings, device, network, [(network, 1.0)], betas=(0.9, 0.95))
 

@@ -9,26 +9,30 @@ from typing import Any
 from topomae.data.cache import changed, remove_old_leftovers
 from topomae.data.case_report import CaseReport
 from topomae.data.cases import Case, Dataset
-from topomae.data.dataset import open_dataset
 from topomae.data.fingerprint import content_fingerprint, joined_fingerprint
 from topomae.data.remembered import FILE_NAME, Remembered
 from topomae.data.run_data import FILE_NAME as RUN_DATA
 from topomae.data.run_data import RunData
 from topomae.events import Events
 from topomae.parallel.distributed import barrier, gathered, is_main, own_share
+from topomae.recipes.following import open_for
+from topomae.recipes.recipe import Recipe
 from topomae.runs.folder import Run
 from topomae.training.preparation import check_cases, shared_cache
 
 _OLD = 24 * 3600.0  # seconds; what is younger in a shared cache may be another process's work
 
 
-def open_run_dataset(run: str | Path, data: str | Path, *, modalities: Iterable[str] | None = None) -> Dataset:
+def open_run_dataset(
+    run: str | Path, data: str | Path, *, modalities: Iterable[str] | None = None, recipe: Recipe | None = None
+) -> Dataset:
     """The data set of a run: as it was when the run began if it has begun, else as it is in the folder.
 
     Args:
         run: run folder, which need not exist.
         data: folder of the data set; may be another one than when the run began if the files are the same.
         modalities: names of the image channels, where the data set does not name them.
+        recipe: that is going to be followed, if any; knows how some data sets are downloaded.
 
     Raises:
         BadDataError: the folder holds no data set.
@@ -36,7 +40,7 @@ def open_run_dataset(run: str | Path, data: str | Path, *, modalities: Iterable[
     """
     begun = RunData.load(Path(run) / RUN_DATA)
     if begun is None:
-        return open_dataset(data, modalities=None if modalities is None else list(modalities))
+        return open_for(recipe, data, modalities=None if modalities is None else list(modalities))
     return begun.dataset(Path(data))
 
 
