@@ -1,0 +1,1 @@
+"""Run folders: who writes in them, what they keep, how a run is stopped, found again and continued."""
