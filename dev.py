@@ -33,6 +33,7 @@ LOG = WORK / "setup.log"
 CONSTRAINTS = ROOT / "constraints-test.txt"
 
 SUPPORTED = [(3, minor) for minor in (13, 12, 11, 10)]
+THIS_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SPACE_NEEDED_GB = 3.0
 # Linux wheels of PyTorch bring several GB of CUDA libraries; this index has the build without them.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -108,9 +109,6 @@ def wait_for(command: list, cwd: "Path | None") -> int:
             return code if code >= 0 else 128 - code
 
 
-# ---------------------------------------------------------------------------------------- set-up
-
-
 def set_up() -> None:
     """Make the environment what it should be; does nothing if it is."""
     if is_set_up():
@@ -143,10 +141,9 @@ def add_slicer_parts() -> None:
 
 def wanted() -> dict:
     """What a complete environment was made from. A change of any of it means installing again."""
-    inputs = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (ROOT / "pyproject.toml", CONSTRAINTS)
-    }
-    return {"python": list(sys.version_info[:2]), "folder": str(ROOT), **inputs}
+    inputs = (ROOT / "pyproject.toml", CONSTRAINTS)
+    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs}
+    return {"python": list(sys.version_info[:2]), "folder": str(ROOT), **digests}
 
 
 def is_set_up() -> bool:
@@ -170,11 +167,16 @@ def make_environment() -> None:
             return
         if not ours:
             raise SetupError(
-                f"The folder {ENVIRONMENT} is not an environment of Python {version_text(sys.version_info)}, and "
+                f"The folder {ENVIRONMENT} is not an environment of Python {THIS_PYTHON}, and "
                 "dev.py did not make it. Remove or rename it and start again."
             )
         say("Replacing an environment that is unfinished or of another Python ...")
-        remove_environment()
+        try:
+            shutil.rmtree(str(ENVIRONMENT))
+        except OSError as error:
+            raise SetupError(
+                f"The folder {ENVIRONMENT} cannot be removed: {error}. Close programs that use it and start again."
+            ) from None
     check_space()
     MARKER.touch()
     said = ""
@@ -204,7 +206,7 @@ def why_no_environment(output: str) -> str:
         return f"The disk is full. Free {SPACE_NEEDED_GB:g} GB on the disk of {ROOT} and start again."
     remedy = "Install Python from python.org, which has all of it, and start again."
     if Path("/etc/debian_version").exists():
-        package = f"python{version_text(sys.version_info)}-venv"
+        package = f"python{THIS_PYTHON}-venv"
         remedy = f"Install it with  sudo apt install {package}  and start again."
     return f"This Python lacks the module venv or ensurepip, so no environment can be made. {remedy} Log: {LOG}"
 
@@ -245,10 +247,7 @@ def installed_version(package: str) -> str:
 def has_nvidia_gpu() -> bool:
     """Whether this machine has an NVIDIA GPU with its driver."""
     tool = shutil.which("nvidia-smi")
-    if not tool:
-        return False
-    listed = subprocess.run([tool, "-L"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    return listed.returncode == 0 and b"GPU" in listed.stdout
+    return bool(tool) and b"GPU" in subprocess.run([tool, "-L"], stdout=subprocess.PIPE).stdout
 
 
 def pip(*arguments: str) -> None:
@@ -288,7 +287,7 @@ def why_pip_failed(log: str) -> str:
         what = "The packages could not be downloaded"
         remedy = "Check the connection (behind a proxy set HTTPS_PROXY) and start again."
     elif missing:
-        what = f"There is no {missing.group(1)} for this machine and Python {version_text(sys.version_info)}"
+        what = f"There is no {missing.group(1)} for this machine and Python {THIS_PYTHON}"
         remedy = "See pytorch.org for the machines PyTorch runs on; another Python version may do."
     elif re.search(r"PermissionError|Access is denied|Permission denied", log):
         what = "A file in the environment could not be written"
@@ -297,9 +296,6 @@ def why_pip_failed(log: str) -> str:
         what = "The installation failed"
         remedy = "The last lines were:\n" + "\n".join(f"    {line}" for line in log.splitlines()[-8:]) + "\n"
     return f"{what}. {remedy} Log: {LOG}"
-
-
-# ------------------------------------------------------------------------------------ small helpers
 
 
 def newer_python() -> list:
@@ -315,7 +311,7 @@ def newer_python() -> list:
             if subprocess.call(check, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0:
                 return command
     print(
-        f"TopoMAE needs Python 3.10 to 3.13; this is {version_text(sys.version_info)} ({sys.executable}). "
+        f"TopoMAE needs Python 3.10 to 3.13; this is {sys.version_info[0]}.{sys.version_info[1]} ({sys.executable}). "
         "Install one from python.org or with your system's package manager, and start this with it, "
         "for instance: python3.12 dev.py demo"
     )
@@ -334,16 +330,6 @@ def environment_version() -> "tuple | None":
     command = [str(environment_python()), "-c", "import sys, pip; print(*sys.version_info[:2])"]
     done = subprocess.run(command, env=child_variables(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return tuple(int(part) for part in done.stdout.split()) if done.returncode == 0 else None
-
-
-def remove_environment() -> None:
-    """Remove the environment, which dev.py made."""
-    try:
-        shutil.rmtree(str(ENVIRONMENT))
-    except OSError as error:
-        raise SetupError(
-            f"The folder {ENVIRONMENT} cannot be removed: {error}. Close programs that use it and start again."
-        ) from None
 
 
 def check_space() -> None:
@@ -394,11 +380,6 @@ def child_variables() -> dict:
     dropped = ("PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "__PYVENV_LAUNCHER__")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUTF8": "1"}
-
-
-def version_text(version: object) -> str:
-    """Major and minor version, such as 3.12."""
-    return f"{version[0]}.{version[1]}"
 
 
 def say(text: str) -> None:

@@ -6,13 +6,40 @@ import json
 from pathlib import Path
 
 import numpy as np
+from typer.testing import CliRunner
 
+from topomae.cli import app
 from topomae.data.volume_io import write_image, write_labels
+from topomae.events import Events
 from topomae.recipes.recipe import Recipe
 
 FULL_SIZE = {"CT": (512, 512, 90), "cine MR": (216, 256, 10), "MRI": (36, 50, 35), "LGE-MRI": (240, 150, 88)}
 SMALL_SIZE = {"CT": (48, 44, 18), "cine MR": (40, 44, 8), "MRI": (36, 50, 35), "LGE-MRI": (40, 36, 24)}
 OFFSETS = {"CT": (-1000.0, 40.0, 60.0), "cine MR": (5.0, 200.0, 80.0)}  # outside, body, organs on top of it
+TINY = {"crop_size": (32, 32, 16), "patch_size": (16, 16, 8), "stem_stride": (4, 4, 2), "batch_size": 1}
+SET_TINY = [
+    part
+    for name, value in TINY.items()
+    for part in ("--set", f"{name}={value}".translate({ord(c): "" for c in "() "}))
+]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+class Told(Events):
+    """Events that are kept: `said("warning")` are the messages of that kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def emit(self, kind, /, **fields):
+        self.kept.append((kind, fields))
+
+    def said(self, kind):
+        return [fields["message"] for name, fields in self.kept if name == kind]
 
 
 def as_downloaded(recipe: Recipe, folder: Path, *, whole: int = 0, only: int | None = None) -> Path:

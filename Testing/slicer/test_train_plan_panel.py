@@ -64,6 +64,19 @@ def test_every_value_is_shown_with_its_reason(panel, engine):
     assert len(engine.questions) == 1
 
 
+def test_long_names_of_labels_leave_room_for_the_reasons(panel, engine):
+    import qt
+
+    table = panel._ui.planTable
+    table.window().resize(520, 900)
+    table.window().show()
+    labels = {n: f"structure with a long name {n}" for n in range(1, 20)}
+    panel._table.fill({"labels": labels, "crop_size": [40, 56, 40], "reasons": {"labels": "why"}}, {}, None)
+    qt.QApplication.processEvents()
+    assert table.columnWidth(REASON) > table.columnWidth(VALUE) > 0
+    assert table.rowHeight(0) > 2 * table.rowHeight(1), "the names go on in further lines"
+
+
 def test_an_edited_value_becomes_an_override_once_the_engine_has_accepted_it(panel, engine):
     type_(panel, "spacing", "1 × 1 × 2.5")
     assert engine.questions[-1].overrides == (("spacing", "1,1,2.5"),)

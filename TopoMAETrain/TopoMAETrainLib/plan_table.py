@@ -11,6 +11,7 @@ from TopoMAETrainLib.plan_words import EDITABLE_FIELDS, SHOWN_FIELDS, assigned, 
 from TopoMAETrainLib.tables import EDITABLE, READ_ONLY, setUpTable, textItem
 
 FIELD, VALUE, RESET, REASON = range(4)
+WIDEST_VALUE = 170  # pixels; longer values, such as the names of many labels, go on in another line
 
 
 class ResetButton:
@@ -46,6 +47,7 @@ class PlanTable:
         self._buttons: list[ResetButton] = []
         self._texts: dict[str, str] = {}
         setUpTable(table, (_("Field"), _("Value"), "", _("Reason")), REASON)
+        table.horizontalHeader().setSectionResizeMode(VALUE, qt.QHeaderView.Interactive)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.setEditTriggers(qt.QAbstractItemView.DoubleClicked | qt.QAbstractItemView.EditKeyPressed)
         table.cellChanged.connect(self._onCellChanged)
@@ -85,6 +87,8 @@ class PlanTable:
                 button = ResetButton(field, self._onReset)
                 self._buttons.append(button)
                 table.setCellWidget(row, RESET, button.widget)
+        table.resizeColumnToContents(VALUE)
+        table.setColumnWidth(VALUE, min(table.columnWidth(VALUE), WIDEST_VALUE))  # else no room for reasons is left
         table.blockSignals(wasBlocked)
 
     def _fieldOf(self, row: int) -> str:
