@@ -31,8 +31,8 @@ def model_texts(texts: list[bytes]) -> None:
     for name, text in zip(PARTS, texts + [b"{}"] * len(PARTS), strict=False):
         (folder / name).write_bytes(text)
     with ExitStack() as stack:
-        for module in ("model_folder", "pretrained"):
-            stack.enter_context(mock.patch(f"topomae.{module}.outline", side_effect=_Checked))
+        for module in ("folder", "pretrained"):
+            stack.enter_context(mock.patch(f"topomae.models.{module}.outline", side_effect=_Checked))
         stack.enter_context(mock.patch("topomae.models.folder.check_unchanged"))
         refused_or_done(lambda: load_model(folder, task=None), _Checked)
         pretrained.write_bytes(b"")
