@@ -91,7 +91,8 @@ def print_recipes() -> None:
     """Print a table of the recipes."""
     table = Table(title="Recipes, for --recipe")
     for heading in ("name", "what", "train / val / test", "voxel size in mm", "crop in voxels"):
-        table.add_column(heading)
+        wraps = heading in ("what", "train / val / test")
+        table.add_column(heading, no_wrap=not wraps, overflow="fold")
     for recipe in _all():
         counts = " / ".join(str(len(getattr(recipe.split, side))) for side in ("train", "val", "test"))
         sizes = (_plain(recipe.plan[name].value) for name in ("spacing", "crop_size"))
