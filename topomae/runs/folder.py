@@ -11,9 +11,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from topomae.runs.checkpoints import Checkpoints
-from topomae.runs.curves import Curves
-from topomae.parallel.distributed import Stopping, from_main, is_main, largest
 from topomae.errors import RunError
 from topomae.events import Events, JsonLines, to_plain
 from topomae.files import (
@@ -24,9 +21,12 @@ from topomae.files import (
     write_json_atomic,
     write_text_atomic,
 )
+from topomae.parallel.distributed import Stopping, from_main, is_main, largest
+from topomae.runs.checkpoints import Checkpoints
+from topomae.runs.curves import Curves
+from topomae.runs.links import check_contained
 from topomae.runs.locks import Lock
 from topomae.runs.random_state import rng_state, set_rng_state
-from topomae.runs.links import check_contained
 from topomae.runs.stopping import StopRequest
 
 __all__ = ["Run", "RunSettings", "RunStatus", "finished", "rng_state", "run_status", "set_rng_state"]

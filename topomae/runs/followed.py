@@ -6,9 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from topomae.runs.checkpoints import Checkpoints
-from topomae.parallel.distributed import from_main
 from topomae.events import Events
+from topomae.parallel.distributed import from_main
+from topomae.runs.checkpoints import Checkpoints
 from topomae.runs.folder import Run
 from topomae.runs.stopping import StopRequest
 

@@ -15,10 +15,10 @@ from topomae.config import Settings
 from topomae.data.cases import Dataset
 from topomae.data.json_files import read_json, validated
 from topomae.data.plan import Plan
-from topomae.parallel.distributed import processes
 from topomae.errors import BadDataError
 from topomae.models.pretrained import TRAINING
 from topomae.parallel.devices import Device
+from topomae.parallel.distributed import processes
 from topomae.recipes.recipe import Recipe
 from topomae.versions import code_state, machine, versions
 
