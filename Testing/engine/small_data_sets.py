@@ -12,23 +12,6 @@ from topomae.data.remembered import Remembered
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [1.0, 1.0, 1.0], "batch_size": 2}
 
 
-class Recorder:
-    """A sink that keeps events, and may act on them."""
-
-    def __init__(self, act=lambda event: None):
-        self.events, self.act = [], act
-
-    def write(self, event):
-        self.events.append(event)
-        self.act(event)
-
-    def close(self):
-        pass
-
-    def messages(self, kind="warning"):
-        return [event["message"] for event in self.events if event["event"] == kind]
-
-
 def write_volume(path, seed):
     values = np.random.default_rng(seed).normal(size=(16, 16, 16)).astype(np.float32)
     nib.save(nib.Nifti1Image(values, np.diag([-1.0, 1.0, 1.0, 1.0])), path)

@@ -14,7 +14,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data_sets import PLAN, Recorder, image_of, write_volume
+from recorder import Recorder
+from small_data_sets import PLAN, image_of, write_volume
 
 import topomae
 from topomae.config import PretrainSettings

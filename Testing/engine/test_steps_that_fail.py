@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from recorder import Recorder
 
 import topomae
 from topomae.config import FinetuneSettings
@@ -18,23 +19,6 @@ from topomae.parallel.devices import Device, OutOfMemoryError
 from topomae.training.loop import TrainingLoop
 
 PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [4.0, 4.0, 4.0], "batch_size": 2}
-
-
-class Recorder:
-    """A sink that keeps events, and may act on them."""
-
-    def __init__(self, act=lambda event: None):
-        self.events, self.act = [], act
-
-    def write(self, event):
-        self.events.append(event)
-        self.act(event)
-
-    def close(self):
-        pass
-
-    def warnings(self) -> list[str]:
-        return [event["message"] for event in self.events if event["event"] == "warning"]
 
 
 class Line(TrainingLoop):
@@ -82,7 +66,7 @@ def test_a_step_whose_loss_or_gradient_is_not_a_number_changes_nothing_and_is_to
     before = loop.weights()
     loop.take_step(4, batch_of(4))
     assert torch.equal(loop.weights(), before)
-    assert loop.recorder.warnings() == [f"step 5 was left out: its {what} is not a number"]
+    assert loop.recorder.messages() == [f"step 5 was left out: its {what} is not a number"]
     loop.spoil = lambda loss, rows: loss
     loop.take_step(5, batch_of(4))
     assert torch.isfinite(loop.weights()).all() and not torch.equal(loop.weights(), before)
@@ -120,7 +104,7 @@ def test_a_batch_that_does_not_fit_is_worked_through_in_halves_from_then_on_to_t
     assert loop.seen == [size, first, second, first, second]
     torch.testing.assert_close(loop.weights(), undisturbed.weights())
     assert loop._means.take()["square"] == pytest.approx(undisturbed._means.take()["square"])
-    (warning,) = loop.recorder.warnings()
+    (warning,) = loop.recorder.messages()
     assert "step 11" in warning and "two halves" in warning
     loop._save(12)
     later = Line(size, too_much(3))

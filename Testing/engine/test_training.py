@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from recorder import Recorder
 
 import topomae
 from topomae.config import FinetuneSettings, PretrainSettings
@@ -22,20 +23,6 @@ from topomae.models.pretrained import load_pretrained
 from topomae.training.averaging import averaged_model
 
 PLAN = {"crop_size": [24, 24, 16], "patch_size": [8, 8, 8], "spacing": [3.0, 3.0, 3.0], "batch_size": 2}
-
-
-class Recorder:
-    """A sink that keeps events, and may act on them."""
-
-    def __init__(self, act=lambda event: None):
-        self.events, self.act = [], act
-
-    def write(self, event):
-        self.events.append(event)
-        self.act(event)
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="module")
