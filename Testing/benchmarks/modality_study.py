@@ -7,7 +7,7 @@ pre-training by source A (topology, key points, co-training), by source B (align
 reconstruction alone; then fine-tuning of each, and from scratch, for segmentation with 8 labelled scans and for
 classification. Test scans, of other people, are judged with all modalities and with each one missing: mean Dice on
 the scans' own voxels, and AUROC. `no dropout` is trained from scratch without hiding modalities in training.
-Stop it at any time: the same command goes on.
+Stop it at any time: the same command goes on. Several of them may work in one folder, on different seeds.
 
 Written to the output folder: the data, one run folder per training, study.json (every measurement) and study.md.
 """
@@ -15,6 +15,7 @@ Written to the output folder: the data, one run folder per training, study.json 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import time
@@ -53,6 +54,7 @@ PRETRAININGS = {  # by name, what differs from the defaults
     "A+B": _ALIGNED,
 }
 ARMS = ("no dropout", "scratch", *PRETRAININGS)
+TASKS = ("segmentation", "classification")
 CONDITIONS = {"all": MODALITIES} | {f"no {name}": tuple(m for m in MODALITIES if m != name) for name in MODALITIES}
 
 
@@ -61,10 +63,8 @@ def main() -> None:
     arguments = parsed_arguments()
     torch.set_num_threads(arguments.threads)
     study = Study(arguments)
-    for seed in range(arguments.seeds):
-        for arm in arguments.arms:
-            for task in ("segmentation", "classification"):
-                study.cell(arm, seed, task)
+    for seed, task, arm in itertools.product(arguments.seeds, arguments.tasks, arguments.arms):
+        study.cell(arm, seed, task)
 
 
 def parsed_arguments() -> argparse.Namespace:
@@ -77,8 +77,9 @@ def parsed_arguments() -> argparse.Namespace:
     parser.add_argument("--pretrain-steps", type=int, default=300, help="steps of each pre-training")
     parser.add_argument("--finetune-steps", type=int, default=250, help="steps of each segmentation training")
     parser.add_argument("--classify-steps", type=int, default=250, help="steps of each classification training")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of the trainings")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="what to compare")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="what to learn")
     parser.add_argument("--size", choices=("small", "base"), default="small", help="network size")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads on the CPU")
@@ -173,14 +174,14 @@ class Study:
         if len(names) < len(MODALITIES) and not model.spec.missing_modalities:
             # What such a model refuses by itself: here it is shown what it never saw, a channel of zeros.
             model = replace(model, spec=model.spec.model_copy(update={"missing_modalities": True}))
-        predictions = self.folder / "predictions"
+        predictions = run / "predictions"
         shutil.rmtree(predictions, ignore_errors=True)
         for name in self.test:
             case = self.dataset.case(name)
             files = dict(zip(MODALITIES, case.images, strict=True))
             wanted = {modality: files[modality] for modality in names}
             topomae.segment(model, wanted, predictions / f"{name}.nii.gz", **self.common)
-        found = topomae.evaluate(predictions, self.data, self.folder / "evaluation", events=Events.to("none"))
+        found = topomae.evaluate(predictions, self.data, run / "evaluation", events=Events.to("none"))
         return _dice_of(found)
 
     def _auroc(self, run: Path, names: tuple[str, ...]) -> dict[str, float]:

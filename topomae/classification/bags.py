@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from torch.utils.data import Dataset
 
 from topomae.data.augmentation import Augmentation
 from topomae.data.cache import PreprocessedCases
-from topomae.data.checks import CaseReport
 from topomae.data.crops import cut_crop, padded_shape
 from topomae.data.loading import case_of_sample, shown_modalities
 from topomae.data.plan import Plan
@@ -78,17 +77,6 @@ class TrainingBags(Dataset):
         start = [int(o) - (cut - crop) // 2 for o, cut, crop in zip(offset, cut_size, size, strict=True)]
         cut = cut_crop(case.image, None, start, cut_size, padded_for=size)
         return self.augmentation(cut.image, np.zeros(cut_size, np.uint8), seed)[0]
-
-
-def most_windows(reports: Iterable[CaseReport], plan: Plan, limit: int) -> int:
-    """Windows that the largest of the cases is covered by, `limit` at most."""
-    most = 1
-    for report in reports:
-        shape = [
-            round(n * s / t) for n, s, t in zip(report.foreground_shape, report.spacing, plan.spacing, strict=True)
-        ]
-        most = max(most, len(covering_offsets(shape, plan.crop_size)))
-    return min(limit, most)
 
 
 def bags(image: np.ndarray, plan: Plan, most: int) -> list[torch.Tensor]:

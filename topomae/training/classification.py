@@ -13,8 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from topomae.classification.bags import TrainingBags, most_windows
+from topomae.classification.bags import TrainingBags
 from topomae.classification.labels import VolumeClasses, volume_classes
+from topomae.classification.planning import most_windows, plan_for_classes
 from topomae.classification.prediction import class_probabilities
 from topomae.classification.scores import auroc, balanced_accuracy
 from topomae.classification.splitting import split_classes
@@ -23,7 +24,6 @@ from topomae.data.cache import PreprocessedCases
 from topomae.data.cases import Case, Dataset
 from topomae.data.json_files import read_json
 from topomae.data.plan import Plan
-from topomae.data.planning import SET_BY_USER
 from topomae.data.preprocessing import Preprocessed
 from topomae.events import Events
 from topomae.networks.factory import NetworkSpec, build_classifier
@@ -39,7 +39,6 @@ from topomae.training.run_cases import checked_cases, open_run_dataset
 from topomae.training.supervised import SupervisedTraining, Teaching
 
 CLASSES = "classes.json"  # in the run folder
-WINDOWS_PER_STEP = 8
 STANDARDIZED_BY = 64  # samples
 
 
@@ -112,9 +111,9 @@ def finetune_classifier(
             if start is not None and is_main():
                 start.write_plan(opened, dataset, size, overrides)
             settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
+            if fresh:
+                settled = _changed_for_classes(opened, settled, plan_for_classes(settled, reports, settings.windows))
             windows = most_windows(reports, settled, settings.windows)
-            if fresh and settled.reasons.get("batch_size") != SET_BY_USER:
-                settled = with_larger_batch(opened, settled, windows)
             training = (dataset, train, val, known, windows, settled, settings, where, start)
             ClassificationTraining(opened, *training).finetune()
     return Path(run).resolve() / "model"
@@ -145,6 +144,7 @@ class ClassificationTraining(SupervisedTraining):
             task="classification",
             architecture=settings.architecture,
             out_channels=len(classes.names),
+            crop_size=plan.crop_size if start is None else start.weights.spec.crop_size,
             missing_modalities=settings.modality_dropout > 0,
         )
         torch.manual_seed(settings.seed)
@@ -251,24 +251,16 @@ def classes_of_run(run: str | Path, dataset: Dataset, table: str | Path | None) 
     return volume_classes(dataset, table)
 
 
-def with_larger_batch(run: Run, plan: Plan, windows: int) -> Plan:
-    """A new plan with as many volumes a step as the windows of a few leave room for; a volume has but one class.
-
-    Args:
-        run: its plan.json is replaced.
-        plan: made for segmentation.
-        windows: of a volume.
-    """
-    batch = max(plan.batch_size, WINDOWS_PER_STEP // windows)
-    if batch == plan.batch_size:
-        return plan
-    reason = f"a class says less than a label map, so {batch} volumes a step for classification"
-    run.events.emit("note", message=f"batch_size: {batch} instead of {plan.batch_size} ({reason})")
-    plan = plan.model_copy(update={"batch_size": batch, "reasons": plan.reasons | {"batch_size": reason}})
+def _changed_for_classes(run: Run, plan: Plan, wanted: Plan) -> Plan:
+    """Put the wanted plan in place of the one in the run folder; say what is different."""
+    for name in ("crop_size", "batch_size"):
+        before, now = getattr(plan, name), getattr(wanted, name)
+        if now != before:
+            run.events.emit("note", message=f"{name}: {now} instead of {before} ({wanted.reasons[name]})")
     if is_main():
-        plan.save(run.path("plan.json"))
+        wanted.save(run.path("plan.json"))
     barrier()
-    return plan
+    return wanted
 
 
 def class_weights(counts: list[int], balance: float) -> torch.Tensor:
