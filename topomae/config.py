@@ -208,7 +208,7 @@ class ClassifySettings(Settings):
     labelled: Count | None = None
 
     BY_SIZE: ClassVar[dict[str, dict[str, float]]] = {
-        "small": {"steps": 1000, "learning_rate": 1e-3, "augmentation": 0.3},
+        "small": {"steps": 1000, "learning_rate": 2e-3, "augmentation": 0.3},
         "base": {"steps": 10000, "learning_rate": 1e-4, "augmentation": 1.0},
     }
 

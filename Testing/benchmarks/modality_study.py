@@ -7,6 +7,9 @@ pre-training by source A (topology, key points, co-training), by source B (align
 reconstruction alone; then fine-tuning of each, and from scratch, for segmentation with 8 labelled scans and for
 classification. Test scans, of other people, are judged with all modalities and with each one missing: mean Dice on
 the scans' own voxels, and AUROC. `no dropout` is trained from scratch without hiding modalities in training.
+With --data another data set takes the place of the phantoms, and its own labels that of --labelled; without classes,
+add --tasks segmentation.
+
 Stop it at any time: the same command goes on. Several of them may work in one folder, on different seeds.
 
 Written to the output folder: the data, one run folder per training, study.json (every measurement) and study.md.
@@ -23,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import torch
 
@@ -31,8 +35,9 @@ from topomae.classification.prediction import class_probabilities
 from topomae.classification.scores import auroc
 from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings
 from topomae.data.cache import PreprocessedCases
+from topomae.data.cases import Case
 from topomae.data.dataset import open_dataset
-from topomae.data.modality_phantoms import MODALITIES, make_modality_phantoms
+from topomae.data.modality_phantoms import make_modality_phantoms
 from topomae.evaluation.segmentation import Evaluation
 from topomae.events import Events
 from topomae.models.folder import load_model
@@ -55,7 +60,6 @@ PRETRAININGS = {  # by name, what differs from the defaults
 }
 ARMS = ("no dropout", "scratch", *PRETRAININGS)
 TASKS = ("segmentation", "classification")
-CONDITIONS = {"all": MODALITIES} | {f"no {name}": tuple(m for m in MODALITIES if m != name) for name in MODALITIES}
 
 
 def main() -> None:
@@ -71,6 +75,7 @@ def parsed_arguments() -> argparse.Namespace:
     """What the user asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("results/modality_study"), help="folder for the results")
+    parser.add_argument("--data", type=Path, help="a data set of your own with several modalities and test cases")
     parser.add_argument("--subjects", type=int, default=100, help="people in the phantom set")
     parser.add_argument("--labelled", type=int, default=8, help="labelled training scans for segmentation")
     parser.add_argument("--classified", type=int, default=None, help="training scans with a class; all by default")
@@ -92,11 +97,14 @@ class Study:
     def __init__(self, arguments: argparse.Namespace):
         self.given = arguments
         self.folder = arguments.output
-        self.data = make_modality_phantoms(
+        self.data = arguments.data or make_modality_phantoms(
             self.folder / "data", subjects=arguments.subjects, labelled=arguments.labelled
         )
         self.dataset = open_dataset(self.data)
         self.test = self.dataset.fixed_split.test
+        modalities = self.dataset.modalities
+        self.conditions = {"all": modalities}
+        self.conditions |= {f"no {one}": tuple(m for m in modalities if m != one) for one in modalities}
         self.common = {"device": arguments.device, "events": Events.to("none")}
 
     def cell(self, arm: str, seed: int, task: str) -> None:
@@ -113,7 +121,7 @@ class Study:
                 "task": task,
                 "pretrain_seconds": pretrain_seconds,
                 "seconds": seconds,
-                "scores": {condition: judge(run, names) for condition, names in CONDITIONS.items()},
+                "scores": {condition: judge(run, names) for condition, names in self.conditions.items()},
             }
             shutil.rmtree(run / "preprocessed", ignore_errors=True)
             result.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +131,7 @@ class Study:
         about = {name: str(value) for name, value in vars(self.given).items() if name != "output"}
         text = json.dumps({"about": about, "rows": rows}, indent=1)
         (self.folder / "study.json").write_text(text, encoding="utf-8")
-        (self.folder / "study.md").write_text(tables(rows), encoding="utf-8")
+        (self.folder / "study.md").write_text(tables(rows, list(self.conditions)), encoding="utf-8")
 
     def _pretrain(self, arm: str, seed: int) -> tuple[str | Path, float | None]:
         if arm not in PRETRAININGS:
@@ -171,18 +179,29 @@ class Study:
     def _dice(self, run: Path, names: tuple[str, ...]) -> dict[str, float]:
         """Mean Dice of each label over the test scans, of `names` only; the mean of all."""
         model = load_model(run)
-        if len(names) < len(MODALITIES) and not model.spec.missing_modalities:
+        if len(names) < len(self.dataset.modalities) and not model.spec.missing_modalities:
             # What such a model refuses by itself: here it is shown what it never saw, a channel of zeros.
             model = replace(model, spec=model.spec.model_copy(update={"missing_modalities": True}))
         predictions = run / "predictions"
         shutil.rmtree(predictions, ignore_errors=True)
         for name in self.test:
-            case = self.dataset.case(name)
-            files = dict(zip(MODALITIES, case.images, strict=True))
+            files = self._file_of_each_modality(self.dataset.case(name))
             wanted = {modality: files[modality] for modality in names}
             topomae.segment(model, wanted, predictions / f"{name}.nii.gz", **self.common)
         found = topomae.evaluate(predictions, self.data, run / "evaluation", events=Events.to("none"))
         return _dice_of(found)
+
+    def _file_of_each_modality(self, case: Case) -> dict[str, Path]:
+        """The images of a case by modality; those that lie in one file with four axes are written one by one."""
+        if len(case.images) > 1:
+            return dict(zip(self.dataset.modalities, case.images, strict=True))
+        folder = self.folder / "single_modalities"
+        folder.mkdir(exist_ok=True)
+        files, whole = {}, nibabel.load(case.images[0])
+        for place, name in enumerate(self.dataset.modalities):
+            files[name] = folder / f"{case.name}_{place:04d}.nii.gz"
+            nibabel.save(whole.slicer[..., place], files[name])
+        return files
 
     def _auroc(self, run: Path, names: tuple[str, ...]) -> dict[str, float]:
         """AUROC over the test scans."""
@@ -190,7 +209,7 @@ class Study:
         device = "cuda" if self.given.device != "cpu" and torch.cuda.is_available() else "cpu"
         network = model.network.to(device)
         cases = PreprocessedCases(self.folder / "test_images", self.dataset, self.test, model.plan, with_label=False)
-        available = [modality in names for modality in MODALITIES]
+        available = [modality in names for modality in self.dataset.modalities]
         windows = ClassifySettings().windows
         rows = [
             class_probabilities(network, case.image, model.plan, windows=windows, device=device, available=available)
@@ -204,24 +223,26 @@ class Study:
         return json.loads((self.data / "dataset.json").read_text(encoding="utf-8"))["training"]
 
 
-def _dice_of(found: Evaluation) -> dict[str, float]:
-    """Mean Dice by label, and of all labels."""
+def _dice_of(found: Evaluation) -> dict[str, float | None]:
+    """Mean Dice by label, None where no scan has it; and of all labels."""
     by_label = {label.name: label.metrics["dice"].mean for label in found.summary.per_label.values()}
-    return {**by_label, "mean": float(np.mean(list(by_label.values())))}
+    return {**by_label, "mean": float(np.mean([mean for mean in by_label.values() if mean is not None]))}
 
 
-def tables(rows: list[dict]) -> str:
+def tables(rows: list[dict], conditions: list[str]) -> str:
     """Mean and standard deviation over seeds, as Markdown."""
     parts = []
     for task, score in (("segmentation", "mean"), ("classification", "auroc")):
+        if not any(row["task"] == task for row in rows):
+            continue
         title = "Mean Dice" if task == "segmentation" else "AUROC"
-        parts += [f"{title} of test scans", "", "| | " + " | ".join(CONDITIONS) + " | mean of one missing |"]
-        parts.append("|---|" + "---|" * (len(CONDITIONS) + 1))
+        parts += [f"{title} of test scans", "", "| | " + " | ".join(conditions) + " | mean of one missing |"]
+        parts.append("|---|" + "---|" * (len(conditions) + 1))
         for arm in ARMS:
             found = [row["scores"] for row in rows if row["arm"] == arm and row["task"] == task]
             if not found:
                 continue
-            columns = [[scores[condition][score] for scores in found] for condition in CONDITIONS]
+            columns = [[scores[condition][score] for scores in found] for condition in conditions]
             columns.append(list(np.mean(columns[1:], axis=0)))
             parts.append(f"| {arm} | " + " | ".join(map(_cell, columns)) + " |")
         parts.append("")

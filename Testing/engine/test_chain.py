@@ -13,6 +13,7 @@ import topomae
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.dataset import open_dataset
 
+SMALL_CROPS = {"crop_size": [32, 32, 32], "patch_size": [8, 8, 8], "batch_size": 2}
 DATA_SETS = ("hippocampus", "left_atrium", "brats15_2mod", "ms_lesions_4mod", "ct_smoke")
 
 
@@ -67,3 +68,57 @@ def test_the_chain_runs_and_predictions_overlay_the_input_exactly(a_small_copy, 
         tmp_path, pretrain=tmp_path / "pretrain", finetune=tmp_path / "finetune", evaluation=result
     )
     assert case.name in report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(params=["brats15_2mod", "ms_lesions_4mod"])
+def lesions(request, data_folder, tmp_path):
+    """The middle of the lesions of three people, with an image file for each modality."""
+    if not (data_folder / request.param).is_dir():
+        pytest.skip(f"no folder '{request.param}' in {data_folder}")
+    dataset = open_dataset(data_folder / request.param)
+    entries, cases = [], dataset.cases[:3]
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for case in cases:
+        labels = nib.load(case.label)
+        centre = np.median(np.argwhere(np.asarray(labels.dataobj)), axis=0).astype(int)
+        box = tuple(slice(max(0, c - 20), c + 20) for c in centre)
+        entry = {"image": [], "label": f"labelsTr/{case.name}.nii.gz"}
+        nib.save(labels.slicer[box], tmp_path / "data" / entry["label"])
+        for place in range(len(dataset.modalities)):
+            entry["image"].append(f"imagesTr/{case.name}_{place:04d}.nii.gz")
+            alone = len(case.images) > 1
+            image = (
+                nib.load(case.images[place]).slicer[box] if alone else nib.load(case.images[0]).slicer[(*box, place)]
+            )
+            nib.save(image, tmp_path / "data" / entry["image"][-1])
+        entries.append(entry)
+    names = [case.name for case in cases]
+    labels = {"0": "background"} | {str(value): name for value, name in dataset.labels.items()}
+    modality = dict(zip("0123", dataset.modalities, strict=False))
+    description = {"name": dataset.name, "modality": modality, "labels": labels, "training": entries}
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
+    split = {"train": names[:2], "val": [], "test": names[2:]}
+    (tmp_path / "data" / "splits.json").write_text(json.dumps(split), encoding="utf-8")
+    return tmp_path / "data"
+
+
+def test_real_scans_are_aligned_and_segmented_from_any_one_modality(lesions, tmp_path):
+    aligned = PretrainSettings(
+        steps=10, topology_weight=0, preview_every=99, alignment_within_weight=10, alignment_across_weight=10
+    )
+    topomae.pretrain(lesions, tmp_path / "pretrain", settings=aligned, plan=SMALL_CROPS)
+    curves = (tmp_path / "pretrain" / "metrics.csv").read_text()
+    assert all(f"alignment/{where}," in curves for where in ("within", "across"))
+    topomae.finetune(lesions, tmp_path / "finetune", init=tmp_path / "pretrain", settings=FinetuneSettings(steps=3))
+    dataset = open_dataset(lesions)
+    case = dataset.case(dataset.fixed_split.test[0])
+    found = []
+    for modality, image in zip(dataset.modalities, case.images, strict=True):
+        outcome = topomae.segment(
+            tmp_path / "finetune", {modality: image}, tmp_path / modality, overlap=0.0, probabilities=True
+        )
+        assert nib.load(outcome[0]).shape == nib.load(image).shape
+        np.testing.assert_allclose(nib.load(outcome[0]).affine, nib.load(image).affine, atol=1e-4)
+        found.append(next((tmp_path / modality).glob("*prob*")).read_bytes())
+    assert len(set(found)) == len(dataset.modalities)  # each is looked at, and by its name

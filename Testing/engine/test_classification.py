@@ -31,14 +31,14 @@ PLAN = {"crop_size": [16, 16, 16], "patch_size": [8, 8, 8], "spacing": [1.0, 1.0
 SIZE = (16, 16, 16)
 
 
-def write_scans(folder, count: int = 14, modalities: int = 2, size=SIZE):
+def write_scans(folder, count: int = 14, modalities: int = 2):
     """Noise; in half of the scans with a bright ball somewhere, which the first modality alone shows."""
     (folder / "imagesTr").mkdir(parents=True)
     random = np.random.default_rng(0)
     entries = []
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in size], indexing="ij"))
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SIZE], indexing="ij"))
     for n in range(count):
-        images = random.normal(100, 10, (modalities, *size)).astype(np.float32)
+        images = random.normal(100, 10, (modalities, *SIZE)).astype(np.float32)
         if n % 2:
             centre = random.integers(4, 12, 3)[:, None, None, None]
             images[0][((grid - centre) ** 2).sum(0) < 16] += 90

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,9 @@ from topomae.data.plan import Plan
 from topomae.data.preprocessing import Preprocessed
 
 _BAG = 2  # separates these random numbers from others of the same seed
+# Part of the crop size. A crop holds the median volume where that is affordable, so that many volumes are larger by a
+# few voxels: eight windows would cover such a one, which all show nearly the same. In training one is enough then.
+SPARE = 1 / 8
 _SHIFT = 1 / 8  # of the crop size: how far a training window may lie from its place
 
 
@@ -58,7 +62,7 @@ class TrainingBags(Dataset):
         place = case_of_sample(index, len(self.cases), self.seed)
         case = self.cases[place]
         random = np.random.default_rng([self.seed, _BAG, index])
-        offsets = covering_offsets(case.image.shape[1:], self.plan.crop_size)
+        offsets = covering_offsets(case.image.shape[1:], self.plan.crop_size, SPARE)
         if len(offsets) > self.most:
             offsets = [offsets[n] for n in sorted(random.choice(len(offsets), self.most, replace=False))]
         moved = random.integers([-s for s in self.shift], [s + 1 for s in self.shift])
@@ -95,15 +99,19 @@ def bags(image: np.ndarray, plan: Plan, most: int) -> list[torch.Tensor]:
     return [torch.stack(windows[first::groups]) for first in range(groups)]
 
 
-def covering_offsets(shape: Sequence[int], crop_size: Sequence[int]) -> list[tuple[int, int, int]]:
+def covering_offsets(shape: Sequence[int], crop_size: Sequence[int], spare: float = 0.0) -> list[tuple[int, int, int]]:
     """Where the fewest windows begin that cover a volume, evenly spread, in the volume padded to the crop size.
 
     Args:
         shape: (i, j, k) voxels of the volume.
         crop_size: (i, j, k) voxels of a window.
+        spare: how much of a volume may lie in no window along each axis, as a part of the crop size.
     """
     axes = []
     for n, c in zip(padded_shape(shape, crop_size), crop_size, strict=True):
-        count = -(-n // c)
-        axes.append([round(at * (n - c) / max(1, count - 1)) for at in range(count)])
+        count = max(1, math.ceil(n / c - spare))
+        if count * c < n:
+            axes.append([round((at + 0.5) * n / count - c / 2) for at in range(count)])
+        else:
+            axes.append([round(at * (n - c) / max(1, count - 1)) for at in range(count)])
     return list(itertools.product(*axes))

@@ -137,7 +137,7 @@ def choose_crop(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[Tri
     if fingerprint.memory_voxels < budget:
         budget = int(max(fingerprint.memory_voxels, THIN**3))
         limit = f"{budget:,} voxels, what {fingerprint.memory_gb:g} GB of memory hold"
-    whole = tuple(round_up_crop(n, size) for n in shape)
+    whole = tuple(_round_up(n, _step(n, size)) for n in shape)
     if prod(whole) <= budget:
         return whole, f"holds the median volume ({seen} voxels), rounded up to what the network divides"
     wanted = _shrink(shape, budget, size)
@@ -153,7 +153,7 @@ def choose_crop(fingerprint: Fingerprint, spacing: Sequence[float]) -> tuple[Tri
 
 def _shrink(shape: np.ndarray, budget: float, size: Size) -> np.ndarray:
     """Scale a shape to a number of voxels; axes that would become thin stay at `THIN` or their length."""
-    shape = np.array([round_up_crop(n, size) if n <= THIN else n for n in shape], float)
+    shape = np.array([_round_up(n, _step(n, size)) if n <= THIN else n for n in shape], float)
     kept = shape <= THIN
     while True:
         room = budget / np.prod(np.where(kept, np.minimum(shape, THIN), 1))
@@ -165,12 +165,6 @@ def _shrink(shape: np.ndarray, budget: float, size: Size) -> np.ndarray:
         kept |= too_thin
 
 
-def round_up_crop(voxels: float, size: Size) -> int:
-    """The length of a crop that holds this many voxels and suits the networks of a size."""
-    step = _step(voxels, size)
-    return int(-(-voxels // step) * step)
-
-
 def _step(voxels: float, size: Size) -> int:
     """What a crop of about this length should be a multiple of: the stem's stride times 8, where that is
     not too coarse (UNETR++ halves three times after the stem, and pads what does not divide)."""
@@ -179,6 +173,10 @@ def _step(voxels: float, size: Size) -> int:
     if size == "small":
         return 16 if voxels >= 96 else 8
     return 32 if voxels >= 96 else 16 if voxels >= 64 else 8
+
+
+def _round_up(voxels: float, step: int) -> int:
+    return int(-(-voxels // step) * step)
 
 
 def choose_patch(crop: Triple, size: Size) -> tuple[Triple, str]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from topomae.classification.bags import TrainingBags
 from topomae.classification.labels import VolumeClasses, volume_classes
-from topomae.classification.planning import most_windows, plan_for_classes
+from topomae.classification.planning import plan_for_classes, windows_of
 from topomae.classification.prediction import class_probabilities
 from topomae.classification.scores import auroc, balanced_accuracy
 from topomae.classification.splitting import split_classes
@@ -111,10 +111,10 @@ def finetune_classifier(
             if start is not None and is_main():
                 start.write_plan(opened, dataset, size, overrides)
             settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
+            windows = windows_of(reports, settled, settings.windows)
             if fresh:
-                settled = _changed_for_classes(opened, settled, plan_for_classes(settled, reports, settings.windows))
-            windows = most_windows(reports, settled, settings.windows)
-            training = (dataset, train, val, known, windows, settled, settings, where, start)
+                settled = _with_larger_batch(opened, settled, plan_for_classes(settled, windows))
+            training = (dataset, train, val, known, max(windows), settled, settings, where, start)
             ClassificationTraining(opened, *training).finetune()
     return Path(run).resolve() / "model"
 
@@ -144,7 +144,6 @@ class ClassificationTraining(SupervisedTraining):
             task="classification",
             architecture=settings.architecture,
             out_channels=len(classes.names),
-            crop_size=plan.crop_size if start is None else start.weights.spec.crop_size,
             missing_modalities=settings.modality_dropout > 0,
         )
         torch.manual_seed(settings.seed)
@@ -251,12 +250,12 @@ def classes_of_run(run: str | Path, dataset: Dataset, table: str | Path | None) 
     return volume_classes(dataset, table)
 
 
-def _changed_for_classes(run: Run, plan: Plan, wanted: Plan) -> Plan:
-    """Put the wanted plan in place of the one in the run folder; say what is different."""
-    for name in ("crop_size", "batch_size"):
-        before, now = getattr(plan, name), getattr(wanted, name)
-        if now != before:
-            run.events.emit("note", message=f"{name}: {now} instead of {before} ({wanted.reasons[name]})")
+def _with_larger_batch(run: Run, plan: Plan, wanted: Plan) -> Plan:
+    """Put the wanted plan in place of the one in the run folder, if it is another."""
+    if wanted == plan:
+        return plan
+    change = f"{wanted.batch_size} instead of {plan.batch_size} ({wanted.reasons['batch_size']})"
+    run.events.emit("note", message=f"batch_size: {change}")
     if is_main():
         wanted.save(run.path("plan.json"))
     barrier()
