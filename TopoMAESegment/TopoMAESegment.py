@@ -68,7 +68,8 @@ class TopoMAESegmentWidget(ScriptedLoadableModuleWidget):
         self.content.enter()
 
     def cleanup(self) -> None:
-        self.content.cleanup()
+        if hasattr(self, "content"):  # the setup may have failed
+            self.content.cleanup()
 
 
 class TopoMAESegmentLogic(ModuleLogic, ScriptedLoadableModuleLogic):

@@ -56,6 +56,25 @@ def test_slicers_own_python_is_used_unless_another_one_is_named(monkeypatch, tmp
     assert findInterpreter().isSlicers
 
 
+def test_under_windows_slicers_python_is_started_without_the_launcher_that_keeps_requests_to_itself(
+    monkeypatch, tmp_path
+):
+    (tmp_path / "python-real.exe").touch()
+    monkeypatch.setattr(interpreters.shutil, "which", lambda name: str(tmp_path / f"{name}.exe"))
+    monkeypatch.setenv("PYTHONPATH", "of Slicer")
+    monkeypatch.setenv("PYTHONHOME", "Slicer's")
+    assert Path(findInterpreter().executable).name == "PythonSlicer.exe"
+    monkeypatch.setattr(sys, "platform", "win32")
+    found = findInterpreter()
+    assert (found.executable, found.isSlicers) == (str(tmp_path / "python-real.exe"), True)
+    assert found.environment["PYTHONPATH"] == os.pathsep.join([found.source, "of Slicer"])
+    assert (found.environment["PYTHONHOME"], found.environment["PYTHONUTF8"]) == ("Slicer's", "1")
+    monkeypatch.setenv("PATH", "of another module")
+    assert findInterpreter() == found, "a variable that another module has set does not end a warm worker"
+    (tmp_path / "python-real.exe").unlink()
+    assert Path(findInterpreter().executable).name == "PythonSlicer.exe"
+
+
 def test_the_folder_of_a_virtual_environment_may_be_named(tmp_path):
     program = tmp_path / "bin" / "python"
     program.parent.mkdir()

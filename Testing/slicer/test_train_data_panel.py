@@ -208,3 +208,12 @@ def test_a_damaged_real_file_is_marked(makePanel, dataFolder, tmp_path):
     assert harness.pump(lambda: panel._service.answer is not None, 120)
     assert not panel._ui.caseTable.item(0, 4).icon().isNull()
     assert "truncated" in texts(panel._ui.caseTable, 0)[4] or "ends" in texts(panel._ui.caseTable, 0)[4]
+
+
+def test_folders_are_chosen_where_folders_are_meant(makePanel, slicer):
+    import ctk
+
+    ui = slicer.util.childWidgetVariables(makePanel().widget)
+    for field in (ui.dataPathLineEdit, ui.sceneParentPathLineEdit):
+        assert field.filters & ctk.ctkPathLineEdit.Dirs
+        assert not field.filters & ctk.ctkPathLineEdit.Files, "with it, the button opens a dialog for files"

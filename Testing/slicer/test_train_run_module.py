@@ -139,6 +139,15 @@ def test_closing_the_scene_does_not_disturb_a_training(makeWidget, slicer, tmp_p
     assert [chart.GetName() for chart in charts] == ["TopoMAE training"]
 
 
+def test_previews_go_with_the_scene_and_not_when_another_one_is_added(makeWidget, slicer, monkeypatch):
+    widget, told = makeWidget(), []
+    monkeypatch.setattr(widget.training.previews, "sceneClosed", lambda: told.append("closed"))
+    slicer.mrmlScene.InvokeEvent(slicer.mrmlScene.EndImportEvent)
+    assert told == []
+    slicer.mrmlScene.Clear(0)
+    assert told == ["closed"]
+
+
 def test_nothing_is_started_while_packages_are_missing_and_the_panel_says_which(makeWidget, tmp_path):
     makeWidget.checked.ok, makeWidget.checked.message = False, "Missing: torch."
     widget = makeWidget()

@@ -281,6 +281,22 @@ def test_without_a_main_window_there_is_nothing_to_guard(slicer, monkeypatch):
     guard.remove()
 
 
+def test_when_slicer_ends_its_window_is_gone_before_the_guard_and_before_a_wait(slicer, monkeypatch):
+    from shiboken6 import delete
+
+    from TopoMAELib.waiting import ApplicationClosed, Waiting
+
+    window = Window(list)
+    window.window.show()
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: window.window)
+    waiting = Waiting()
+    waiting.processEvents()
+    delete(window.window)
+    window.guard.remove()
+    with pytest.raises(ApplicationClosed):
+        waiting.processEvents()
+
+
 def test_the_question_names_the_trainings_and_its_three_answers(slicer, monkeypatch):
     import qt
 

@@ -25,6 +25,7 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "TopoMAERequi
 
 # Slicer's own values of these would make another Python load Slicer's libraries.
 _PATH_LISTS = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_PLAIN_OUTPUT = {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class Interpreter:
         executable: path of the program.
         source: folder that holds the engine (`topomae`), also the working folder of its processes; "" if the engine
             is expected to be installed in the interpreter.
-        environment: all environment variables of its processes.
+        environment: all environment variables of its processes; other modules may change those of Slicer meanwhile,
+            which makes it no other interpreter.
         origin: how it was found: FROM_VARIABLE, FROM_SETTING or FROM_SLICER.
     """
 
     executable: str
     source: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     origin: str = FROM_SLICER
 
     @property
@@ -78,7 +80,7 @@ def findInterpreter() -> Interpreter:
     for named, origin in ((os.environ.get(VARIABLE, ""), FROM_VARIABLE), (savedInterpreter(), FROM_SETTING)):
         if named.strip():
             return makeInterpreter(named.strip(), origin)
-    return makeInterpreter(shutil.which("PythonSlicer") or sys.executable, FROM_SLICER)
+    return _slicersOwn()
 
 
 def makeInterpreter(path: str | Path, origin: str = FROM_SETTING) -> Interpreter:
@@ -90,6 +92,21 @@ def makeInterpreter(path: str | Path, origin: str = FROM_SETTING) -> Interpreter
     """
     source = engineFolder()
     return Interpreter(_programIn(os.path.expanduser(str(path))), source, environmentOf(source), origin)
+
+
+def _slicersOwn() -> Interpreter:
+    """Slicer's own Python: started by its launcher, but under Windows, where that hands on no standard input.
+
+    The variables that the launcher would set are there already: Slicer itself was started with them.
+    """
+    launcher = Path(shutil.which("PythonSlicer") or sys.executable)
+    program = launcher.with_name("python-real.exe")
+    if sys.platform != "win32" or not program.is_file():
+        return makeInterpreter(launcher, FROM_SLICER)
+    source = engineFolder()
+    paths = [path for path in (source, os.environ.get("PYTHONPATH", "")) if path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **_PLAIN_OUTPUT}
+    return Interpreter(str(program), source, environment, FROM_SLICER)
 
 
 def savedInterpreter() -> str:
@@ -131,7 +148,7 @@ def environmentOf(source: str) -> dict[str, str]:
         environment.pop(name, None)
     if source:
         environment["PYTHONPATH"] = source
-    environment.update(PYTHONUTF8="1", PYTHONUNBUFFERED="1")
+    environment.update(_PLAIN_OUTPUT)
     return environment
 
 

@@ -137,6 +137,19 @@ def _startedOnLinux(pid: int) -> str | None:
 
 
 def _startedByPs(pid: int) -> str | None:
+    """As `processStarted`, by a program that takes some hundredths of a second; so an answer holds for a second."""
+    asked, answer = _psAnswers.get(pid, (-_PS_HOLDS, None))
+    if time.monotonic() - asked >= _PS_HOLDS:
+        answer = _askPs(pid)
+        _psAnswers[pid] = (time.monotonic(), answer)
+    return answer
+
+
+_PS_HOLDS = 1.0  # seconds
+_psAnswers: dict[int, tuple[float, str | None]] = {}  # by process number: when it was asked for, and what was said
+
+
+def _askPs(pid: int) -> str | None:
     command = ["ps", "-p", str(pid), "-o", "stat=", "-o", "lstart="]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:

@@ -23,7 +23,10 @@ class Waiting:
     @property
     def isOver(self) -> bool:
         """Whether the window that was there in the beginning has been closed."""
-        return self._window is not None and not self._window.visible
+        try:
+            return self._window is not None and not self._window.visible
+        except (RuntimeError, ValueError):  # what is left is a wrapper of a window that is deleted
+            return True
 
     def processEvents(self) -> None:
         """Let the application handle what has happened.

@@ -71,8 +71,9 @@ class DiagramView:
     def cleanup(self) -> None:
         """Stop listening to the plot views."""
         for plotView, slot in self._connected.values():
-            # The view may have been deleted, or the application may have cut the connection.
-            with contextlib.suppress(RuntimeError, ValueError):
+            # The view may have been deleted, or the application may have cut the connection. Of a signal whose object
+            # is gone, PythonQt fails without saying how, which Python tells by a SystemError.
+            with contextlib.suppress(RuntimeError, ValueError, SystemError):
                 plotView.dataSelected.disconnect(slot)
         self._connected = {}
 

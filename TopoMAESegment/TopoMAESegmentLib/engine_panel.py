@@ -107,5 +107,10 @@ def _install() -> None:
 
 
 def _askForPython() -> str:
-    chosen = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("Python program"), "")
-    return chosen[0] if isinstance(chosen, tuple) else chosen  # PythonQt gives the name alone
+    dialog = qt.QFileDialog(slicer.util.mainWindow(), _("Python program"))
+    dialog.setFileMode(qt.QFileDialog.ExistingFile)
+    # The Python of a virtual environment is a link; what it leads to does not know the environment's packages.
+    dialog.setOption(qt.QFileDialog.DontResolveSymlinks, True)
+    chosen = dialog.selectedFiles() if dialog.exec_() else []
+    dialog.deleteLater()
+    return chosen[0] if chosen else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -65,7 +66,8 @@ class ClosingGuard:
         """Watch the window no longer."""
         self._timer.stop()
         if self._filter is not None:
-            self._window.removeEventFilter(self._filter)
+            with contextlib.suppress(RuntimeError, ValueError):  # when Slicer ends, the window goes before the modules
+                self._window.removeEventFilter(self._filter)
         self._filter = self._window = None
 
     def _mayClose(self) -> bool:

@@ -28,6 +28,7 @@ class ReportMaker:
     def __init__(self, interpreterFinder: Callable[[], Interpreter]):
         self._findInterpreter = interpreterFinder
         self._process: Process | None = None
+        self._pid: int | None = None  # of the engine itself; Slicer's Python is started by a launcher
         self._output = Path()
         self._errors: list[dict] = []
         self._lastLines: deque[str] = deque(maxlen=5)
@@ -51,7 +52,7 @@ class ReportMaker:
             raise RuntimeError(_("Another report is just being written."))
         interpreter = self._findInterpreter()
         self._output = run.path / "report.html"
-        self._errors, self._onFinished = [], onFinished
+        self._pid, self._errors, self._onFinished = None, [], onFinished
         self._lastLines.clear()
         arguments = ["-m", "topomae", "report", "--output", str(self._output), *_parts(run)]
         arguments += ["--title", _("Run {name}").format(name=run.name), "--events", "json"]
@@ -65,10 +66,12 @@ class ReportMaker:
         if self._process is not None:
             process, self._process = self._process, None
             self._onFinished = lambda path, problem: None
-            process.kill()
+            process.kill(self._pid)
 
     def _onLine(self, line: str) -> None:
         event = parsedEvent(line)
+        if event is not None and event["event"] == "start" and isinstance(event.get("pid"), int):
+            self._pid = event["pid"]
         if event is not None and event["event"] == "error":
             self._errors.append(event)
 

@@ -59,7 +59,7 @@ class TrainWidget(VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneImported)
         self._takeParameters()
         self.attachToRunning()
 
@@ -75,6 +75,7 @@ class TrainWidget(VTKObservationMixin):
 
     def cleanup(self) -> None:
         """The module is unloaded or reloaded; trainings go on."""
+        self.logic.leave()
         self._letParametersGo()
         self.removeObservers()
         self.guard.remove()
@@ -83,7 +84,6 @@ class TrainWidget(VTKObservationMixin):
         self.training.cleanup()
         for panel in self.panels:
             panel.cleanup()
-        self.logic.leave()
 
     def openDataSet(self, folder: str) -> None:
         """Choose a data set; what was set by hand was meant for another one."""
@@ -171,6 +171,9 @@ class TrainWidget(VTKObservationMixin):
         self._letParametersGo()
         for panel in self.panels:
             panel.sceneClosing()
+
+    def _onSceneImported(self, _caller: object, _event: str) -> None:
+        self._takeParameters()
 
     def _onSceneEndClose(self, _caller: object, _event: str) -> None:
         self._takeParameters()

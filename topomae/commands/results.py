@@ -130,7 +130,8 @@ def report(
 
         topomae report --finetune runs/finetune --evaluation evaluation --output report.html
     """
-    with told(events):
+    with told(events) as to:
+        to.start(kind="report")
         path = topomae.write_report(output, title=title, pretrain=pretrain, finetune=finetune, evaluation=evaluation)
         if events is EventsTo.auto:
             print(f"Written: {path}")
