@@ -7,7 +7,7 @@ is `topomae.write_report`, and `topomae phantoms` is `topomae.make_phantoms`):
 
     topomae.pretrain("data", "runs/pretrain")
     topomae.finetune("data", "runs/finetune", init="runs/pretrain")
-    topomae.segment("runs/finetune", "data/imagesTs", "predictions")
+    topomae.segment("runs/finetune", "data", "predictions")
     topomae.evaluate("predictions", "data", "evaluation")
 
 The functions load torch and MONAI when they are first used, not when this package is imported.

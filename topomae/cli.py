@@ -29,7 +29,7 @@ A typical course, for a folder DATA with images and a few label maps:
 
     topomae finetune --data DATA --run runs/finetune --init runs/pretrain
 
-    topomae segment --model runs/finetune --input NEW_SCANS --output predictions
+    topomae segment --model runs/finetune --input DATA --output predictions
 
     topomae evaluate --predictions predictions --labels DATA --output evaluation
 

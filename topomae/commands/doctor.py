@@ -16,7 +16,7 @@ def doctor(
     folder: Annotated[Path, typer.Option(help="Where runs are to be written.")] = Path("."),
     events: EventsOption = EventsTo.auto,
 ) -> None:
-    """Look whether this computer can train and segment, and say what to do if not.
+    """Check whether this computer can train and segment, and say what to do if not.
 
     Looks at Python, packages, PyTorch, graphics card, memory, disk and file names; changes nothing. Exit code 1
     says that something does not work:

@@ -68,7 +68,7 @@ Devices = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Train on so many GPUs of this machine (processes, on a CPU) together. For several machines see "
+        help="Train on this many GPUs of this machine (processes, on a CPU) together. For several machines see "
         "docs/scaling.md.",
         show_default=False,
     ),
