@@ -81,12 +81,20 @@ def test_missing_packages_are_offered_and_the_row_goes_away_when_all_is_well(pan
 
 
 def test_another_python_is_chosen_and_given_up_again(panel, engine, client, tmp_path, monkeypatch):
+    import qt
+
     from TopoMAELib.interpreter import savedInterpreter
 
     monkeypatch.delenv("TOPOMAE_PYTHON", raising=False)
     program = tmp_path / "python"
-    program.write_text("")
-    harness.answers.chooseFiles(program)
+    program.symlink_to(sys.executable)  # as in a virtual environment
+
+    def choose(dialog):
+        assert dialog.testOption(qt.QFileDialog.DontResolveSymlinks)
+        dialog.selectFile(str(program))
+        return True
+
+    harness.answers.answerDialog(choose)
     engine.ok = False
     panel.ui.changePythonButton.click()
     assert savedInterpreter() == str(program)
