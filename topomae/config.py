@@ -245,7 +245,7 @@ class EvaluateSettings(BaseModel):
     bootstrap: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
 
 
-def settings_from(kind: type[SettingsType], assignments: Iterable[str] = (), **values: object) -> SettingsType:
+def settings_from(kind: type[SettingsType], assignments: Iterable[str] = (), /, **values: object) -> SettingsType:
     """Make settings from `key=value` texts as typed on the command line, and from keyword values.
 
     Args:

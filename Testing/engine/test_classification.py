@@ -185,6 +185,16 @@ def test_each_start_takes_over_the_encoders_it_says(pretrained, architecture, in
         assert all(same) == (name in taken)
 
 
+def test_encoders_that_are_not_to_learn_stay_as_they_are(scans, pretrained, tmp_path):
+    chosen = ClassifySettings(steps=3, folds=3, encoder_learning_rate_scale=0, ema=0)
+    topomae.finetune(scans, tmp_path, init=pretrained, task="classification", settings=chosen)
+    weights, network = load_pretrained(pretrained), load_model(tmp_path, task="classification").network
+    for encoder, source in ((network.unetrpp, "unetrpp"), (network.vit, "vit.encoder")):
+        before = weights.part(source)
+        assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert float(network.head.weight.detach().abs().max()) > 0
+
+
 def test_what_can_be_seen_is_learned_and_the_table_says_so(scans, trained, tmp_path):
     table = topomae.classify(trained, scans, tmp_path)
     found = Predictions.load(table)

@@ -210,6 +210,7 @@ def test_dataset_json_gives_classes_by_value_or_name_and_leaves_some_open(tmp_pa
     [
         ([0, 7], {"0": "a", "1": "b"}, "there is no class '7'"),
         ([0, 1.5], None, "neither a name nor a whole number"),
+        (["1" * 5000, "1" * 5000], None, "all cases have the class"),  # too long for a number
         ([None, None], None, "no case has a class"),
         ([0, 1], {"0": "a", "1": "a"}, "not a list of different names"),
     ],

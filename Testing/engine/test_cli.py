@@ -120,3 +120,6 @@ def test_settings_are_read_as_typed():
     assert settings_from(FinetuneSettings).resolved("base").steps == FinetuneSettings.BY_SIZE["base"]["steps"]
     with pytest.raises(BadSettingError, match="nan"):
         settings_from(PretrainSettings, ["topology_weight=nan"])
+    for name in ("kind", "assignments"):  # a recipe may say so
+        with pytest.raises(BadSettingError, match=f"no setting '{name}'"):
+            settings_from(PretrainSettings, **{name: 1})

@@ -23,7 +23,8 @@ from topomae.data.plan import Plan
 from topomae.errors import BadSettingError, RunError, TopoMAEError
 from topomae.exporting import network as exporting_network
 from topomae.models.folder import load_model, save_model
-from topomae.networks.factory import NetworkSpec, build_network
+from topomae.networks.factory import VIT_SIZES, NetworkSpec, build_network
+from topomae.networks.masked_vit import MaskedVit
 
 CROP = (16, 24, 16)
 
@@ -254,3 +255,15 @@ def test_the_command_says_what_it_wrote_and_how_exact_it_is(a_model, tmp_path):
     assert "takes no other" in run(a_model, tmp_path / "b", "--crop-size", "32,32,32").output
     assert run(a_model, tmp_path / "b", "--format", "tflite").exit_code == 2
     assert "topomae export" in run("--help").output
+
+
+def test_a_trace_of_an_encoder_that_misses_nothing_takes_any_batch_and_follows_any_device():
+    encoder = MaskedVit(2, (8, 8, 8), VIT_SIZES["small"]).encoder.eval()
+    image = torch.randn(2, 2, 16, 16, 16)
+    with torch.no_grad():
+        encoder(image)  # the codes of places are made once
+        traced = torch.jit.trace(encoder, image, check_trace=False)
+        torch.testing.assert_close(traced(image[:1]), encoder(image[:1]))
+        assert 'torch.device("cpu")' not in traced.code
+        program = torch.export.export(encoder, (image,))
+        assert program.module().to("meta")(image.to("meta")).device.type == "meta"

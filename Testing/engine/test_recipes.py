@@ -120,6 +120,18 @@ def test_a_downloaded_folder_is_arranged_by_one_command_that_messages_name(name,
     assert itself.exit_code == 1 and "stay as it is" in itself.output
 
 
+def test_arranging_anew_replaces_a_file_of_the_same_size_that_is_another(downloaded, tmp_path):
+    recipe, raw = find_recipe("synapse"), downloaded("synapse")
+    arrange(recipe, raw, tmp_path / "data")
+    (tmp_path / "data" / "dataset.json").unlink()
+    image = next((tmp_path / "data" / "imagesTr").iterdir())
+    right = image.read_bytes()
+    image.unlink()
+    image.write_bytes(bytes(len(right)))
+    arrange(recipe, raw, tmp_path / "data")
+    assert image.read_bytes() == right
+
+
 def test_arranging_goes_on_after_a_stop_and_copies_where_links_are_impossible(downloaded, tmp_path, monkeypatch):
     recipe, raw = find_recipe("synapse"), downloaded("synapse")
 

@@ -137,6 +137,7 @@ def changed(change) -> dict[str, torch.Tensor]:
         (lambda s: s.update({"blocks.0.mlp.fc1.weight": torch.ones(64, 48)}), "is 64×48, here it is 192×48"),
         (lambda s: s.update({"norm.weight": torch.full((48,), torch.nan)}), "not finite"),
         (lambda s: s.update({"patch_embed.proj.weight": torch.ones(96, 3, 16, 16)}), "96 channels, .* have 48"),
+        (lambda s: s.update({"patch_embed.proj.weight": torch.tensor(1.0)}), "another number of channels"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence_and_nothing_is_changed(change, told):
@@ -160,7 +161,9 @@ def test_files_that_are_not_weights_alone_are_refused_and_never_executed(tmp_pat
     (tmp_path / "text.safetensors").write_text("not weights")
     torch.save({"model": {}, "epoch": 3}, tmp_path / "empty.pth")
     torch.save({"patch_embed.proj.weight": torch.ones(2), "args": Trap()}, tmp_path / "trap.pth")
-    for name in ("text.pth", "text.safetensors", "empty.pth", "trap.pth", "nowhere.pth"):
+    torch.save({"cls_token": torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
+    torch.save({"cls_token": torch.ones(3, device="meta")}, tmp_path / "meta.pth")
+    for name in ("text.pth", "text.safetensors", "empty.pth", "trap.pth", "sparse.pth", "meta.pth", "nowhere.pth"):
         with pytest.raises(BadDataError) as error:
             read_state(tmp_path / name)
         assert "\n" not in str(error.value) and error.value.hint

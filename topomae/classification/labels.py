@@ -224,5 +224,5 @@ def _indexed(given: dict[str, str], names: dict[str, str], path: Path) -> Volume
 
 def _value_order(value: str) -> tuple[int, int, str]:
     """Numbers by size, before words by the alphabet."""
-    number = value.isascii() and value.isdecimal()
+    number = value.isascii() and value.isdecimal() and len(value) < 19
     return (0, int(value), "") if number else (1, 0, value)

@@ -49,6 +49,9 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
     tensors = _tensors(content)
     if not tensors:
         raise BadDataError("the file holds no tensors by names", hint=_HINT, path=file)
+    if any(t.is_nested or t.is_quantized or t.is_meta or t.layout != torch.strided for t in tensors.values()):
+        told = "the file holds tensors of an unusual kind (sparse, quantized, nested or without values)"
+        raise BadDataError(told, hint="Save plain tensors.", path=file)
     return tensors
 
 

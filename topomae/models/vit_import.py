@@ -182,8 +182,8 @@ def _reason(name: str, path: Path) -> str:
 
 
 def _check_width(tensor: torch.Tensor | None, vit: MaskedVit, path: Path) -> None:
-    if tensor is None or len(tensor) != vit.encoder.hidden or (tensor.ndim not in (1, 4, 5)):
-        width = "another" if tensor is None else len(tensor)
+    if tensor is None or tensor.ndim not in (1, 4, 5) or len(tensor) != vit.encoder.hidden:
+        width = "another number of" if tensor is None or not tensor.ndim else len(tensor)
         raise BadDataError(
             f"its tokens have {width} channels, those of the network here have {vit.encoder.hidden}",
             hint="ViT-B (768 channels, 12 layers) fits --size base.",

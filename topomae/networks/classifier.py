@@ -57,6 +57,10 @@ class VolumeClassifier(nn.Module):
         # without a divisor, hardly at all with the square root of the width.
         return self.head(features / features.shape[1] ** 0.25)
 
+    def encoders(self) -> nn.ModuleList:
+        """All but the linear layer."""
+        return nn.ModuleList(part for part in (self.unetrpp, self.vit) if part is not None)
+
     def standardize(self, pooled: torch.Tensor) -> None:
         """Let features have mean 0 and standard deviation 1 over some volumes.
 

@@ -66,7 +66,8 @@ class VitEncoder(nn.Module):
         grid = self.grid(image)
         padded = _pad_to_patches(hide_missing(image, available), self.patch_size)
         embedded = self.missing(self.patch_embedding(padded), available)
-        tokens = embedded.flatten(2).transpose(1, 2) + positions(grid, self.hidden, image.device)
+        # The type is that of the image in any case; said again, so that an exported graph follows its device.
+        tokens = embedded.flatten(2).transpose(1, 2) + positions(grid, self.hidden, image.device).type_as(image)
         if visible is not None:
             tokens = torch.gather(tokens, 1, visible[..., None].expand(-1, -1, self.hidden))
         for block in self.blocks:
@@ -75,7 +76,7 @@ class VitEncoder(nn.Module):
 
     def grid(self, image: torch.Tensor) -> tuple[int, int, int]:
         """Number of tokens along each axis of the image."""
-        return token_grid(image.shape[2:], self.patch_size)
+        return token_grid([int(n) for n in image.shape[2:]], self.patch_size)  # a trace has tensors there
 
     def feature_map(self, image: torch.Tensor, available: torch.Tensor | None = None) -> torch.Tensor:
         """Encode the whole image into a (B, hidden, d, h, w) map."""

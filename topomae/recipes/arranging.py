@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from topomae.data.file_names import IMAGE_SUFFIXES, image_suffix, path_within
+from topomae.data.nrrd import detached_data_file
 from topomae.errors import BadDataError, RunError
 from topomae.events import Events
 from topomae.files import atomic_path, remove_leftovers, told_as_run_error, write_json_atomic
@@ -131,7 +133,9 @@ def _expected(recipe: Recipe) -> str:
 def _link_or_copy(path: Path, target: Path) -> None:
     with told_as_run_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_file() and target.stat().st_size == path.stat().st_size:
+    if voxels := detached_data_file(path) if path.name.lower().endswith(".nhdr") else None:
+        _link_or_copy(voxels, target.with_name(voxels.name))
+    if target.is_file() and (target.samefile(path) or filecmp.cmp(path, target, shallow=False)):
         return  # from a call that was stopped: what it had arranged is whole
     with suppress(OSError, NotImplementedError):  # another disk, or a file system without links
         os.link(path.resolve(), target)

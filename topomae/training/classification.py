@@ -144,7 +144,7 @@ class ClassificationTraining(SupervisedTraining):
             task="classification",
             architecture=settings.architecture,
             out_channels=len(classes.names),
-            missing_modalities=settings.modality_dropout > 0,
+            missing_modalities=settings.modality_dropout > 0 or any(case.missing for case in train),
         )
         torch.manual_seed(settings.seed)
         network = build_classifier(spec)
@@ -161,6 +161,7 @@ class ClassificationTraining(SupervisedTraining):
                 "classification", dataset, plan, settings, device, init=init, classes=classes_digest(classes)
             ),
         )
+        self.frozen = taken != "random weights" and settings.encoder_learning_rate_scale == 0
         parts = learning_parts(network, taken != "random weights", settings.encoder_learning_rate_scale)
         super().__init__(run, plan, settings, device, network, parts, teaching)
         self.weights = class_weights(classes.counts(train), settings.class_balance).to(self.fabric.device)
@@ -199,6 +200,8 @@ class ClassificationTraining(SupervisedTraining):
         The weights are those of all training cases and the mean is over samples, whatever their classes: the
         batches then add up to what all cases at once would give.
         """
+        if self.frozen:  # their normalizations would learn on, and their dropout make noise
+            self.network.module.encoders().eval()
         logits = self.network(batch["windows"], batch["present"], batch.get("available")).float()
         each = F.cross_entropy(logits, batch["class"], reduction="none") * self.weights[batch["class"]]
         right = (logits.argmax(1) == batch["class"]).float()

@@ -56,7 +56,7 @@ def learning_parts(network: VolumeClassifier, taken_over: bool, scale: float) ->
     """
     if not taken_over:
         return [(network, 1.0)]
-    encoders = torch.nn.ModuleList(part for part in (network.unetrpp, network.vit) if part is not None)
+    encoders = network.encoders()
     if scale == 0:
         encoders.requires_grad_(False)
     return [(network.head, 1.0), (encoders, scale)]
