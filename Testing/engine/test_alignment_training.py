@@ -13,6 +13,7 @@ import alignment_share
 import numpy as np
 import pytest
 import torch
+from recorder import Recorder
 
 import topomae
 from topomae.alignment.tokens import tokens_of
@@ -220,20 +221,6 @@ def test_settings_are_checked():
         settings_of(reconstruction_weight=0)
 
 
-class Recorder:
-    """A sink that keeps events, and may act on them."""
-
-    def __init__(self, act=lambda event: None):
-        self.events, self.act = [], act
-
-    def write(self, event):
-        self.events.append(event)
-        self.act(event)
-
-    def close(self):
-        pass
-
-
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory):
     """People with three modalities, some scanned twice."""
@@ -268,7 +255,7 @@ def test_batches_of_one_crop_are_aligned_within_subjects_and_the_rest_is_told_on
     recorder, run = Recorder(), tmp_path / "run"
     settings = settings_of(steps=10, preview_every=100, alignment_grid=4, reconstruction_weight=0, **ALIGNED)
     topomae.pretrain(heads, run, settings=settings, plan={**PLAN, "batch_size": 1}, events=Events(recorder))
-    told = [event["message"] for event in recorder.events if event["event"] == "warning"]
+    told = recorder.messages()
     assert sum("across subjects" in message for message in told) == 1
     logged = names_logged(run)
     assert "alignment/within" in logged
