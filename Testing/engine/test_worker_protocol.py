@@ -309,6 +309,8 @@ def _lives(pid: int) -> bool:
     """Whether a process works; one that has ended and was not waited for does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except ProcessLookupError:  # it ended while its entry was read
+        return False
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return False

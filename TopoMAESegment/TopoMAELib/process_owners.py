@@ -131,6 +131,8 @@ def _startedOnLinux(pid: int) -> str | None:
         # The command, in parentheses, may hold anything; state and start (field 22) come behind it.
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except ProcessLookupError:
+        return None  # it ended while its entry was read
     except OSError:
         return ""  # hidden from other users on some machines
     return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
