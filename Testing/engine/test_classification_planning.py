@@ -36,9 +36,12 @@ def test_volumes_a_little_larger_than_the_crop_are_looked_at_once():
     assert windows_of(reports_of((16, 9, 16), (18, 18, 18), (19, 16, 16), (48, 32, 32)), a_plan(), 8) == [1, 1, 2, 8]
 
 
-@pytest.mark.parametrize(("windows", "volumes"), [([1, 1, 1], 8), ([1, 1, 2], 6), ([8, 8], 2), ([2, 2], 4)])
-def test_a_step_takes_as_many_volumes_as_make_eight_windows(windows, volumes):
-    plan = plan_for_classes(a_plan(batch_size=2), windows)
+@pytest.mark.parametrize(
+    ("side", "windows", "volumes"),
+    [(48, [1, 1, 1], 8), (48, [1, 1, 2], 6), (48, [8, 8], 2), (48, [2, 2], 4), (32, [4, 4], 7), (16, [8, 8], 8)],
+)
+def test_a_step_takes_as_many_volumes_as_eight_large_windows_have_room_for(side, windows, volumes):
+    plan = plan_for_classes(a_plan(batch_size=2, crop_size=(side,) * 3), windows)
     assert plan.batch_size == volumes
     assert (f"so {volumes} volumes" in plan.reasons.get("batch_size", "")) == (volumes != 2)
 

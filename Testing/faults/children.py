@@ -191,7 +191,7 @@ def small_networks() -> None:
         convolution_channels=8,
         heads=2,
         dropout=0.1,
-        norm=("group", {"num_groups": 4}),
+        norm="instance",
     )
     factory.VIT_SIZES["small"] = VitSize(
         hidden=48, layers=2, heads=2, decoder_hidden=24, decoder_layers=1, decoder_heads=2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,11 +17,12 @@ from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
 from topomae.networks.modalities import hide_missing
-from topomae.networks.unetrpp import Unetrpp, UnetrppSegmenter, UnetrppSize
+from topomae.networks.unetrpp import GROUPS, Unetrpp, UnetrppSegmenter, UnetrppSize
 
 Architecture = Literal["fused", "unetrpp", "unetr", "swinunetr"]
 Size = Literal["small", "base"]
 Task = Literal["segmentation", "classification"]
+BlockNorm = Literal["batch", "group", "instance"]
 Grid = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 UNETRPP_SIZES = {
@@ -29,11 +31,11 @@ UNETRPP_SIZES = {
         blocks=(1, 1, 1, 1),
         projected_decoder=32,
         dropout=0.0,
-        # Batches of two are too small for batch statistics, and a thin crop leaves instance
-        # normalization a single position at the bottleneck.
-        norm=("group", {"num_groups": 8}),
+        norm="instance",  # batches of two to four are too small for batch statistics
     ),
 }
+BLOCK_NORMS = {"batch": "batch", "group": GROUPS, "instance": "instance"}  # as MONAI names them
+_EARLIER_BLOCK_NORM = {"base": "batch", "small": "group"}  # of networks that do not say which
 VIT_SIZES = {
     "base": VitSize(),
     "small": VitSize(hidden=192, layers=6, heads=6, decoder_hidden=96, decoder_layers=2, decoder_heads=6),
@@ -54,6 +56,7 @@ class NetworkSpec(BaseModel):
         stem_stride: (i, j, k) voxels of one token of UNETR++'s first stage.
         fused_stages: encoder stages that ViT features are added to.
         missing_modalities: whether it was trained to do without some of its modalities.
+        block_norm: normalization inside UNETR++'s blocks; None in files of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +71,7 @@ class NetworkSpec(BaseModel):
     stem_stride: Grid
     fused_stages: tuple[int, ...] = (3,)
     missing_modalities: bool = False
+    block_norm: BlockNorm | None = None
 
     @classmethod
     def of(cls, plan: Plan, **choices: object) -> NetworkSpec:
@@ -79,6 +83,7 @@ class NetworkSpec(BaseModel):
             "crop_size": plan.crop_size,
             "patch_size": plan.patch_size,
             "stem_stride": plan.stem_stride,
+            "block_norm": UNETRPP_SIZES[plan.size].norm,
         }
         return cls(**planned | choices)
 
@@ -141,7 +146,9 @@ class PaddedSegmenter(nn.Module):
 
 
 def _unetrpp(spec: NetworkSpec) -> Unetrpp:
-    return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, UNETRPP_SIZES[spec.size])
+    norm = BLOCK_NORMS[spec.block_norm or _EARLIER_BLOCK_NORM[spec.size]]
+    size = replace(UNETRPP_SIZES[spec.size], norm=norm)
+    return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, size)
 
 
 def _vit_encoder(spec: NetworkSpec) -> VitEncoder:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,9 @@ from torch import nn
 
 from topomae.networks.epa import PairedAttentionBlock
 from topomae.networks.modalities import MissingModalities, hide_missing
+
+GROUPS = ("group", {"num_groups": 8})
+_FEWEST_POSITIONS = 8  # that instance normalization is used on
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class UnetrppSize:
         convolution_channels: channels of the convolution blocks at full resolution.
         heads: attention heads.
         dropout: dropout rate of the attention maps.
-        norm: normalization of the convolutions inside the paired-attention blocks, as MONAI names it.
+        norm: normalization of the convolutions inside the paired-attention blocks, as MONAI names it. In place of
+            `instance` a stage of fewer than eight positions takes groups of channels: it has no statistics of its own.
     """
 
     channels: tuple[int, int, int, int] = (32, 64, 128, 256)
@@ -85,11 +90,11 @@ class Unetrpp(nn.Module):
         grids = stage_grids(crop_size, stem_stride)
 
         def stage(index: int, projected: int) -> nn.Sequential:
+            few = size.norm == "instance" and prod(grids[index]) < _FEWEST_POSITIONS
+            norm = GROUPS if few else size.norm
             return nn.Sequential(
                 *(
-                    PairedAttentionBlock(
-                        size.channels[index], grids[index], projected, size.heads, size.dropout, size.norm
-                    )
+                    PairedAttentionBlock(size.channels[index], grids[index], projected, size.heads, size.dropout, norm)
                     for _ in range(size.blocks[index])
                 )
             )

@@ -33,7 +33,7 @@ from topomae.parallel.global_means import Fraction, global_means
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training
 from topomae.training.classifier_start import goes_on, initialize_classifier, learning_parts
-from topomae.training.initialization import Start, find_start
+from topomae.training.initialization import Start, as_begun, find_start
 from topomae.training.preparation import settle_plan
 from topomae.training.run_cases import checked_cases, open_run_dataset
 from topomae.training.supervised import SupervisedTraining, Teaching
@@ -146,6 +146,7 @@ class ClassificationTraining(SupervisedTraining):
             out_channels=len(classes.names),
             missing_modalities=settings.modality_dropout > 0 or any(case.missing for case in train),
         )
+        spec = as_begun(spec, start)
         torch.manual_seed(settings.seed)
         network = build_classifier(spec)
         taken = initialize_classifier(network, start, settings.initialization, classes.names)

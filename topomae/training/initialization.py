@@ -16,6 +16,7 @@ from topomae.data.planning import SET_BY_USER, checked_fields
 from topomae.errors import BadDataError, BadSettingError
 from topomae.models.folder import Model, load_model
 from topomae.models.pretrained import Pretrained, is_pretrained, load_pretrained, take_weights
+from topomae.networks.factory import NetworkSpec
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.runs.folder import Run
 
@@ -86,6 +87,11 @@ def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) 
             hint="Use --init scratch, or architecture fused or unetrpp.",
         )
     return Start(load_pretrained(folder))
+
+
+def as_begun(spec: NetworkSpec, start: Start | None) -> NetworkSpec:
+    """The specification with what weights of an earlier version were trained with, which their shapes do not tell."""
+    return spec if start is None else spec.model_copy(update={"block_norm": start.weights.spec.block_norm})
 
 
 def initialize(network: nn.Module, start: Start | None, which: str) -> str:

@@ -18,7 +18,7 @@ from topomae.networks.factory import NetworkSpec, build_segmenter
 from topomae.parallel.devices import Device
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training
-from topomae.training.initialization import Start, initialize
+from topomae.training.initialization import Start, as_begun, initialize
 from topomae.training.optimization import Part
 from topomae.training.segmentation_loss import DeepDiceCrossEntropy
 from topomae.training.supervised import SupervisedTraining, Teaching
@@ -49,6 +49,7 @@ class SegmentationTraining(SupervisedTraining):
             fused_stages=settings.fused_stages,
             missing_modalities=settings.modality_dropout > 0 or any(case.missing for case in train),
         )
+        spec = as_begun(spec, start)
         torch.manual_seed(settings.seed)
         network = build_segmenter(spec)
         taken = initialize(network, start, settings.initialization)
