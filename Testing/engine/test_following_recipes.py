@@ -38,9 +38,10 @@ def test_options_of_the_user_go_before_the_recipe(spleen):
     assert (kept.patch_size, kept.stem_stride) == ((16, 16, 16), (4, 4, 2))
 
 
-def test_another_size_of_network_keeps_what_concerns_the_data_only(spleen):
+@pytest.mark.parametrize("given", [{"size": "small"}, {"overrides": {"size": "small"}}])
+def test_another_size_of_network_keeps_what_concerns_the_data_only(spleen, given):
     told = Told()
-    plan = topomae.plan(spleen, recipe="spleen", size="small", device="cpu", events=told)
+    plan = topomae.plan(spleen, recipe="spleen", device="cpu", events=told, **given)
     assert plan.spacing == (0.79, 0.79, 1.6) and plan.normalization[0].upper == 176
     assert plan.size == "small" and plan.crop_size != (128, 128, 64)
     assert any("for small they are chosen anew" in note for note in told.said("note"))
@@ -54,6 +55,13 @@ def test_a_split_beside_the_data_goes_before_that_of_the_recipe(spleen, tmp_path
     dataset = follow(find_recipe("spleen"), open_dataset(folder))
     assert dataset.fixed_split.train == tuple(names[:3])
     assert any("beside the data" in note for note in dataset.prescribed.notes)
+
+
+def test_folds_beside_the_data_do_not_vanish_without_a_word(spleen):
+    opened = open_dataset(spleen)
+    fold = Split(tuple(case.name for case in opened.cases[1:]), (opened.cases[0].name,))
+    notes = follow(find_recipe("spleen"), replace(opened, fixed_split=None, folds=(fold,))).prescribed.notes
+    assert any("nnU-Net's folds" in note for note in notes)
 
 
 def a_small_task(recipe, folder, **changes):

@@ -133,6 +133,7 @@ def changed(change) -> dict[str, torch.Tensor]:
         (lambda s: {n: w for n, w in s.items() if "patch_embed" not in n}, "no vision transformer"),
         (lambda s: {n: w for n, w in s.items() if not n.startswith("blocks.2.")}, "it has 2 layers, .* 3"),
         (lambda s: {n: w for n, w in s.items() if n != "blocks.1.mlp.fc1.bias"}, "lacks blocks.1.mlp.linear1.bias"),
+        (lambda s: s.update({"norm_pre.weight": torch.ones(48)}), r"do not have \(norm_pre.weight\)"),
         (lambda s: s.update({"blocks.0.ls1.gamma": torch.ones(48)}), r"do not have \(blocks.0.ls1.gamma\)"),
         (lambda s: s.update({"blocks.0.mlp.fc1.weight": torch.ones(64, 48)}), "is 64×48, here it is 192×48"),
         (lambda s: s.update({"norm.weight": torch.full((48,), torch.nan)}), "not finite"),

@@ -38,6 +38,7 @@ _WHY_NOT = {
     "decoder_pos_embedding": "positions are computed here",
     "decoder_pred": "the order of voxels in a block is another",
 }
+_BEFORE_BLOCKS = ("norm_pre", "patch_embed.norm")  # what the first block would be given is normalized by them
 _HINT = "Known are ViT and masked autoencoders of timm, facebookresearch/mae and MONAI."
 _DECODER = ("to_decoder", "mask_token", "decoder.", "decoder_norm")
 
@@ -176,7 +177,8 @@ def _reason(name: str, path: Path) -> str:
         BadDataError: without it, the layers would compute something else.
     """
     match = _BLOCK.fullmatch(name)
-    if match and match[1] == "blocks" and not match[3].startswith("cross_attn."):  # which MONAI had and did not use
+    of_block = match and match[1] == "blocks" and not match[3].startswith("cross_attn.")  # which MONAI did not use
+    if of_block or name.rpartition(".")[0] in _BEFORE_BLOCKS:
         raise BadDataError(f"its layers have something that those here do not have ({name})", hint=_HINT, path=path)
     return _WHY_NOT.get(name) or _WHY_NOT.get(name.rpartition(".")[0]) or "has no place here"
 

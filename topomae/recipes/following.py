@@ -83,6 +83,8 @@ def follow(
         subjects = recipe.split.subject_of
         cases = tuple(replace(case, subject=subjects.get(case.name, case.subject)) for case in dataset.cases)
         dataset = replace(dataset, cases=cases, fixed_split=recipe.split.split)
+        if dataset.folds:
+            notes.append("the split of the recipe is used, not nnU-Net's folds that lie beside the data")
     elif _as_sets(dataset.fixed_split) != _as_sets(recipe.split.split):
         notes.append("the split that lies beside the data is used, not that of the recipe")
     warnings += _without_labels(recipe, dataset, labels_needed)

@@ -78,7 +78,7 @@ def finetune(
     with together(where.kind):
         start = find_start(init, settings or FinetuneSettings())
         if start is None and recipe is not None:
-            size = size or recipe.size
+            size = (plan or {}).get("size") or size or recipe.size
         settings = settings_by(recipe, FinetuneSettings, settings, size if start is None else start.weights.plan.size)
         overrides = dict(plan or {})
         dataset = open_run_dataset(run, data, modalities=modalities, recipe=recipe)

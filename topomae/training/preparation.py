@@ -78,7 +78,7 @@ def plan(
     where = choose_device(device)
     events.start(kind="plan", device=where.reason)
     recipe = find_recipe(recipe)
-    size = size or (recipe.size if recipe else "small")
+    size = (overrides or {}).get("size") or size or (recipe.size if recipe else "small")
     dataset = open_for(recipe, data, modalities=None if modalities is None else list(modalities))
     dataset = follow(recipe, dataset, size=size, overrides=overrides)
     tell(dataset, events)

@@ -78,7 +78,7 @@ def pretrain(
         TopoMAEError: bad data, settings or run folder; nothing has been trained then.
     """
     recipe = find_recipe(recipe)
-    size = size or (recipe.size if recipe else "small")
+    size = (plan or {}).get("size") or size or (recipe.size if recipe else "small")
     settings = settings_by(recipe, PretrainSettings, settings, size)
     where = choose_device(device)
     begin = ImportedStart.read(init)
