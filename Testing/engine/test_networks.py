@@ -105,6 +105,27 @@ def test_any_size_goes_in_and_comes_out(shape, stem):
     assert levels[1].shape[2:] == token_grid(shape, stem)
 
 
+@pytest.mark.parametrize("crop", [(24, 24, 24), (8, 8, 8), (32, 32, 4)])
+def test_small_networks_normalize_each_sample_by_itself_however_thin_the_crop(crop):
+    network = build_segmenter(spec(crop_size=crop, patch_size=(4, 4, 4), block_norm="instance"))
+    one, other = torch.randn(2, 1, 1, *crop)
+    network.eval()
+    with torch.no_grad():
+        together = network(torch.cat([one, 100 * other]))
+        torch.testing.assert_close(together[:1], network(one), atol=1e-4, rtol=1e-4)
+    assert all(level.isfinite().all() for level in network.train()(torch.cat([one, other])))
+
+
+@pytest.mark.parametrize(("size", "norm"), [("small", "group"), ("base", "batch")])
+def test_networks_of_earlier_versions_are_built_with_the_normalization_they_had(size, norm):
+    def kinds(**changes):
+        network = build_segmenter(spec(size=size, architecture="unetrpp", **changes))
+        return [type(module) for module in network.modules()]
+
+    assert kinds() == kinds(block_norm=norm)
+    assert kinds() != kinds(block_norm="instance")
+
+
 def test_a_crop_of_160_voxels_a_side_runs():
     network = UnetrppSegmenter(Unetrpp(1, (64, 128, 128), (4, 4, 4), SMALL), out_channels=2).eval()
     with torch.no_grad():

@@ -23,7 +23,7 @@ from torch import nn
 import topomae.data.resampling as resampling
 import topomae.inference.sliding_window as sliding_window
 from topomae.inference.segmentation import segment
-from topomae.inference.sliding_window import predict_scores
+from topomae.inference.sliding_window import WindowSettings, predict_scores
 from topomae.inference.streamed_scores import StreamedScores
 from topomae.models.folder import Model
 
@@ -51,6 +51,11 @@ def test_windows_add_up_to_what_monai_adds_up():
         for batch in (1, 4):
             scores = predict_scores(network, image, plan, device="cpu", overlap=overlap, batch=batch)
             torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("crop", "together"), [((32, 40, 32), 4), ((40, 56, 40), 2), ((64, 64, 64), 1)])
+def test_a_cpu_looks_at_a_few_small_windows_at_once(crop, together):
+    assert WindowSettings.of(make_plan(crop_size=crop, patch_size=(8, 8, 8)), "cpu").batch == together
 
 
 def test_scores_need_no_gradient_and_leave_the_network_in_its_mode():

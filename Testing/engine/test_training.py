@@ -168,6 +168,29 @@ def test_each_start_takes_over_what_it_says(phantoms, pretrained, tmp_path, arch
         assert torch.equal(network.unetrpp.state_dict()[name], weights["unetrpp." + name])
 
 
+def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phantoms, pretrained, tmp_path):
+    from topomae.models.pretrained import save_pretrained
+    from topomae.networks.factory import build_co_pretrainer
+
+    now = load_pretrained(pretrained)
+    assert now.spec.block_norm == "instance"
+    then = now.spec.model_copy(update={"block_norm": None})
+    save_pretrained(tmp_path / "then", build_co_pretrainer(then), then, now.plan)
+    settings = FinetuneSettings(steps=1)
+    model = load_model(topomae.finetune(phantoms, tmp_path / "run", init=tmp_path / "then", settings=settings))
+    assert model.spec.block_norm is None
+    assert any(isinstance(module, torch.nn.GroupNorm) for module in model.network.unetrpp.encoder.modules())
+
+
+def test_bfloat16_is_refused_where_its_gradients_are_wrong():
+    from topomae.parallel.devices import choose_device, chosen_precision
+
+    for precision in ("bf16", "16"):
+        with pytest.raises(BadSettingError, match="needs a GPU"):
+            chosen_precision(choose_device("cpu"), precision)
+    assert chosen_precision(choose_device("cpu"), "auto") == "32-true"
+
+
 @pytest.mark.parametrize("architecture", ["unetrpp", "unetr", "swinunetr"])
 def test_baselines_train_by_the_same_call(phantoms, tmp_path, architecture):
     settings = FinetuneSettings(steps=1, architecture=architecture)
