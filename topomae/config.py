@@ -37,7 +37,7 @@ class Settings(BaseModel):
         weight_decay: of AdamW; biases and normalizations are exempt.
         warmup: fraction of the steps over which the learning rate rises.
         gradient_clip: largest norm of the gradient.
-        precision: `auto` is bfloat16 (else float16) on a GPU and float32 on a CPU.
+        precision: `auto` is bfloat16 (else float16) on a GPU and float32 on a CPU, which can do no other.
         workers: processes that load and augment crops; None chooses by device and cores.
         checkpoint_every: steps between checkpoints.
         fold: which of `folds`, or of those in nnU-Net's splits_final.json, is held out for validation where the data

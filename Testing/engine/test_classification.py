@@ -229,6 +229,22 @@ def test_one_case_by_the_names_of_its_modalities(scans, trained, tmp_path):
     assert not np.allclose(alone.probabilities[0], both.probabilities[0], atol=1e-6)
 
 
+def test_a_volume_too_large_for_the_gpu_does_not_cost_the_others_their_rows(scans, trained, tmp_path, monkeypatch):
+    from topomae.inference import classification
+
+    look, looks = classification.class_probabilities, itertools.count()
+
+    def look_or_fail(*given, **options):
+        if next(looks) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return look(*given, **options)
+
+    monkeypatch.setattr(classification, "class_probabilities", look_or_fail)
+    with pytest.raises(RunError, match="scan02"):
+        topomae.classify(trained, scans, tmp_path / "table.csv")
+    assert len(Predictions.load(tmp_path / "table.csv").cases) == 13
+
+
 def test_a_model_that_was_trained_with_all_modalities_needs_them_all(scans, trained):
     model = load_model(trained, task="classification")
     needy = type(model)(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from topomae.classification.prediction import class_probabilities
 from topomae.classification.table import Predictions, place_table
@@ -18,7 +19,7 @@ from topomae.inference.case_by_case import complain_about, end_told, prepared_ca
 from topomae.inference.inputs import Input, InputCase, find_cases
 from topomae.inference.modalities import check_missing, places_of
 from topomae.models.folder import Model, load_model
-from topomae.parallel.devices import choose_device
+from topomae.parallel.devices import OutOfMemoryError, choose_device
 
 _MOST_WINDOWS = 1024  # together; a model folder that asks for more is damaged
 
@@ -103,17 +104,21 @@ class Classifier:
         """Probabilities (classes,) float64 of a case that was preprocessed with the model's plan.
 
         Raises:
-            RunError: the network's answers are not finite numbers.
+            RunError: the network's answers are not finite numbers, or the GPU's memory does not hold the windows.
         """
         there = self._looked_at if prepared.available is None else self._looked_at & np.array(prepared.available)
-        return class_probabilities(
-            self._network,
-            prepared.image,
-            self.plan,
-            windows=self._windows,
-            device=self._device,
-            available=None if there.all() else [bool(one) for one in there],
-        )
+        try:
+            return class_probabilities(
+                self._network,
+                prepared.image,
+                self.plan,
+                windows=self._windows,
+                device=self._device,
+                available=None if there.all() else [bool(one) for one in there],
+            )
+        except torch.OutOfMemoryError:
+            together = f"the GPU's memory does not hold {self._windows} windows at once"
+            raise OutOfMemoryError(together, hint="Use --device cpu.") from None
 
 
 def _classify_all(classifier: Classifier, cases: Sequence[InputCase], path: Path, events: Events) -> None:
