@@ -147,7 +147,7 @@ def test_the_autoencoders_whole_encoder_reaches_the_unetr(phantoms):
 
     import topomae
 
-    plan = topomae.plan(phantoms)
+    plan = topomae.plan(phantoms, overrides={"crop_size": (48, 32, 32)})
     autoencoder, unetr = build_autoencoder(plan, 0.75).eval(), build_peer("mae-unetr", plan).network.eval()
     hand_over(autoencoder, unetr)
     image = padded(torch.rand(1, 1, *plan.crop_size))
