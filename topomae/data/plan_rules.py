@@ -220,7 +220,7 @@ def choose_stem(crop: Triple, size: Size, spacing: Sequence[float]) -> tuple[Tri
     if size == "base":
         wanted = [4 if n >= 96 else 2 if n >= 64 else 1 for n in crop]
     else:
-        wanted = [2 if n >= 32 else 1 for n in crop]
+        wanted = [2 if n >= 24 else 1 for n in crop]
     finest = min(w * mm for w, mm in zip(wanted, spacing, strict=True))
     stem = tuple(
         next(s for s in (4, 2, 1) if s == 1 or (s <= w and n % s == 0 and s * mm <= 2 * finest))
