@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from topomae.data.crops import token_grid
@@ -13,9 +17,10 @@ from topomae.networks.epa import GridProjection, PairedAttention, resample_grid
 from topomae.networks.factory import NetworkSpec, build_co_pretrainer, build_segmenter
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import VitEncoder, VitSize, visible_tokens
-from topomae.networks.unetrpp import Unetrpp, UnetrppSegmenter, UnetrppSize
+from topomae.networks.unetrpp import Form, Unetrpp, UnetrppSegmenter, UnetrppSize
 
 SMALL = UnetrppSize((8, 16, 32, 64), (1, 1, 1, 1), (8, 8, 8, 8), 8, 4, norm=("group", {"num_groups": 4}))
+FORMS = get_args(Form)
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +30,7 @@ def _seeded():
 
 def spec(**changes) -> NetworkSpec:
     values = {"in_channels": 1, "out_channels": 3, "crop_size": (24, 24, 24), "patch_size": (8, 8, 8)}
-    return NetworkSpec(**{**values, "stem_stride": (2, 2, 2), **changes})
+    return NetworkSpec(**{**values, "stem_stride": (2, 2, 2), "form": "joined", **changes})
 
 
 def a_mask(batch: int, grid: tuple[int, int, int], hidden: int) -> torch.Tensor:
@@ -96,8 +101,9 @@ def test_resampling_keeps_the_projection_of_a_constant():
     ("shape", "stem"),
     [((12, 20, 20), (1, 4, 4)), ((37, 50, 33), (2, 2, 2)), ((16, 40, 40), (1, 4, 4)), ((5, 9, 7), (2, 4, 4))],
 )
-def test_any_size_goes_in_and_comes_out(shape, stem):
-    network = UnetrppSegmenter(Unetrpp(2, (16, 32, 32), stem, SMALL), out_channels=4).eval()
+@pytest.mark.parametrize("form", FORMS)
+def test_any_size_goes_in_and_comes_out(shape, stem, form):
+    network = UnetrppSegmenter(Unetrpp(2, (16, 32, 32), stem, replace(SMALL, form=form)), out_channels=4).eval()
     with torch.no_grad():
         assert network(torch.randn(1, 2, *shape)).shape == (1, 4, *shape)
     levels = network.train()(torch.randn(2, 2, *shape))
@@ -117,13 +123,41 @@ def test_small_networks_normalize_each_sample_by_itself_however_thin_the_crop(cr
 
 
 @pytest.mark.parametrize(("size", "norm"), [("small", "group"), ("base", "batch")])
-def test_networks_of_earlier_versions_are_built_with_the_normalization_they_had(size, norm):
-    def kinds(**changes):
-        network = build_segmenter(spec(size=size, architecture="unetrpp", **changes))
-        return [type(module) for module in network.modules()]
+def test_networks_of_earlier_versions_are_built_as_they_were(size, norm):
+    def modules(**changes):
+        return str(build_segmenter(spec(size=size, architecture="unetrpp", **{"form": None, **changes})))
 
-    assert kinds() == kinds(block_norm=norm)
-    assert kinds() != kinds(block_norm="instance")
+    assert modules() == modules(block_norm=norm, form="published")
+    assert modules() != modules(block_norm="instance")
+    assert modules() != modules(form="joined")
+
+
+def test_joining_can_do_all_that_adding_does():
+    """Joins whose weights add, below full resolution: the joined decoder then says what the published one says."""
+    published, joined = (Unetrpp(1, (24,) * 3, (2,) * 3, replace(SMALL, form=form)).eval() for form in FORMS)
+    shared = {name: value for name, value in published.state_dict().items() if name.startswith(("decoder", "upsam"))}
+    joined.load_state_dict(shared, strict=False)
+    for channels, join in zip(SMALL.channels, joined.joins, strict=False):
+        join.weight.data = torch.eye(channels).repeat(1, 2)[..., None, None, None]
+        join.bias.data.zero_()
+    with torch.no_grad():
+        features = published.encode(torch.randn(1, 1, 24, 24, 24))
+        for theirs, ours in zip(published.decode(features)[1:], joined.decode(features)[1:], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("form", "reached"), [("published", 1), ("joined", 3)])
+def test_a_position_sees_its_own_patch_or_beyond_it(form, reached):
+    """One voxel changes: patches pass it on to one position, what overlaps to those around it as well."""
+    network = Unetrpp(1, (16,) * 3, (2,) * 3, replace(SMALL, form=form)).double()
+    plain = nn.Conv3d(1, SMALL.convolution_channels, kernel_size=3, padding=1)  # a normalization would see everything
+    network.convolution = plain.double()
+    before, after = torch.zeros(2, 1, 1, 16, 16, 16, dtype=torch.float64)
+    after[..., 8, 8, 8] = 1
+    begin = network.convolution if form == "joined" else nn.Identity()
+    first = network.downsamplings[0].convolution
+    changed = (first(begin(after)) != first(begin(before))).any(dim=1)
+    assert changed.sum() == reached**3
 
 
 def test_a_crop_of_160_voxels_a_side_runs():

@@ -162,6 +162,7 @@ def test_what_the_user_sets_stays_and_the_rest_follows_it():
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
+        ({"spacing": (float("inf"), 1, 1)}, "spacing = .*finite"),
         ({"crop": [8, 8, 8]}, "crop"),
         ({"reasons": {}}, "reasons"),
         ({"crop_size": [8, 8]}, "crop_size"),

@@ -89,7 +89,7 @@ def test_twenty_kills_at_random_moments_neither_damage_nor_change_a_run(processe
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     train(undisturbed)
     moments, progress = random.Random(0), []
-    for _ in range(20):
+    while len(progress) < 20 or (progress[-1] <= 20 and len(progress) < 200):  # a crowded machine takes more
         child = processes.Process(target=train, args=(killed, 10**6))
         child.start()
         wait_for_owner(killed, child)

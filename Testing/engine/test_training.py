@@ -173,12 +173,13 @@ def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phan
     from topomae.networks.factory import build_co_pretrainer
 
     now = load_pretrained(pretrained)
-    assert now.spec.block_norm == "instance"
-    then = now.spec.model_copy(update={"block_norm": None})
+    assert (now.spec.block_norm, now.spec.form) == ("instance", "joined")
+    then = now.spec.model_copy(update={"block_norm": None, "form": None})
     save_pretrained(tmp_path / "then", build_co_pretrainer(then), then, now.plan)
     settings = FinetuneSettings(steps=1)
     model = load_model(topomae.finetune(phantoms, tmp_path / "run", init=tmp_path / "then", settings=settings))
-    assert model.spec.block_norm is None
+    assert (model.spec.block_norm, model.spec.form) == (None, None)
+    assert not model.network.unetrpp.joined
     assert any(isinstance(module, torch.nn.GroupNorm) for module in model.network.unetrpp.encoder.modules())
 
 

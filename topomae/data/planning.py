@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from topomae.data import plan_rules as rules
 from topomae.data.cases import Dataset
@@ -92,6 +92,9 @@ def plan_table(plan: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
 def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Some fields of a plan as its own types.
 
@@ -107,7 +110,7 @@ def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join(fields)
             raise BadSettingError(f'the plan has no field "{name}"', hint=f"Its fields are {known}.")
         try:
-            checked[name] = TypeAdapter(fields[name].rebuild_annotation()).validate_python(value)
+            checked[name] = TypeAdapter(fields[name].rebuild_annotation(), config=_FINITE).validate_python(value)
         except ValidationError as error:
             problem = "; ".join(str(part["msg"]) for part in error.errors())
             raise BadSettingError(f"{name} = {value!r} is not valid: {problem}") from None

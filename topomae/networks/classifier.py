@@ -25,7 +25,7 @@ class VolumeClassifier(nn.Module):
     """Classes of whole volumes from a bag of windows each.
 
     Args:
-        unetrpp: its encoder is taken over; the decoder and the full-resolution skip have no use here.
+        unetrpp: its encoder is taken over; the decoder has no use here.
         vit: encoder that sees the whole, unmasked windows; None for UNETR++ alone.
         classes: number of classes.
     """
@@ -93,11 +93,11 @@ class VolumeClassifier(nn.Module):
 class UnetrppEncoder(nn.Module):
     """The four encoder stages of a UNETR++, without what only a decoder needs; its weights have the same names."""
 
-    PARTS = ("downsamplings", "missing", "encoder")
-
     def __init__(self, unetrpp: Unetrpp):
         super().__init__()
-        for name in self.PARTS:
+        self.joined = unetrpp.joined
+        self.parts = ("downsamplings", "missing", "encoder", *(["convolution"] if self.joined else []))
+        for name in self.parts:
             setattr(self, name, getattr(unetrpp, name))
 
     def forward(self, image: torch.Tensor, available: torch.Tensor | None = None) -> list[torch.Tensor]:
@@ -106,7 +106,7 @@ class UnetrppEncoder(nn.Module):
 
     def of_whole(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Of the weights of a whole UNETR++, those that belong here."""
-        return {name: weight for name, weight in weights.items() if name.split(".")[0] in self.PARTS}
+        return {name: weight for name, weight in weights.items() if name.split(".")[0] in self.parts}
 
 
 def _pool(level: torch.Tensor, volume: torch.Tensor, volumes: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from topomae.networks.co_pretrainer import CoPretrainer
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.networks.masked_vit import MaskedVit, VitEncoder, VitSize
 from topomae.networks.modalities import hide_missing
-from topomae.networks.unetrpp import GROUPS, Unetrpp, UnetrppSegmenter, UnetrppSize
+from topomae.networks.unetrpp import GROUPS, Form, Unetrpp, UnetrppSegmenter, UnetrppSize
 
 Architecture = Literal["fused", "unetrpp", "unetr", "swinunetr"]
 Size = Literal["small", "base"]
@@ -32,6 +32,7 @@ UNETRPP_SIZES = {
         projected_decoder=32,
         dropout=0.0,
         norm="instance",  # batches of two to four are too small for batch statistics
+        form="joined",
     ),
 }
 BLOCK_NORMS = {"batch": "batch", "group": GROUPS, "instance": "instance"}  # as MONAI names them
@@ -57,6 +58,7 @@ class NetworkSpec(BaseModel):
         fused_stages: encoder stages that ViT features are added to.
         missing_modalities: whether it was trained to do without some of its modalities.
         block_norm: normalization inside UNETR++'s blocks; None in files of earlier versions.
+        form: how UNETR++'s stages are connected; None in files of earlier versions, which had the published form.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +74,7 @@ class NetworkSpec(BaseModel):
     fused_stages: tuple[int, ...] = (3,)
     missing_modalities: bool = False
     block_norm: BlockNorm | None = None
+    form: Form | None = None
 
     @classmethod
     def of(cls, plan: Plan, **choices: object) -> NetworkSpec:
@@ -84,6 +87,7 @@ class NetworkSpec(BaseModel):
             "patch_size": plan.patch_size,
             "stem_stride": plan.stem_stride,
             "block_norm": UNETRPP_SIZES[plan.size].norm,
+            "form": UNETRPP_SIZES[plan.size].form,
         }
         return cls(**planned | choices)
 
@@ -147,7 +151,7 @@ class PaddedSegmenter(nn.Module):
 
 def _unetrpp(spec: NetworkSpec) -> Unetrpp:
     norm = BLOCK_NORMS[spec.block_norm or _EARLIER_BLOCK_NORM[spec.size]]
-    size = replace(UNETRPP_SIZES[spec.size], norm=norm)
+    size = replace(UNETRPP_SIZES[spec.size], norm=norm, form=spec.form or "published")
     return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, size)
 
 

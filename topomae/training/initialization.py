@@ -90,8 +90,11 @@ def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) 
 
 
 def as_begun(spec: NetworkSpec, start: Start | None) -> NetworkSpec:
-    """The specification with what weights of an earlier version were trained with, which their shapes do not tell."""
-    return spec if start is None else spec.model_copy(update={"block_norm": start.weights.spec.block_norm})
+    """The specification with the kind of UNETR++ that the weights were trained in, also by an earlier version."""
+    if start is None:
+        return spec
+    begun = start.weights.spec
+    return spec.model_copy(update={"block_norm": begun.block_norm, "form": begun.form})
 
 
 def initialize(network: nn.Module, start: Start | None, which: str) -> str:
