@@ -173,6 +173,29 @@ def _image_of(patches, shape):
     return image.reshape(shape)
 
 
+def test_the_encoder_that_topomae_pretrained_reaches_the_unetr(study):
+    import torch
+    from engine_methods import Conditions
+    from peers import Peer, build_peer, padded_crop
+    from protocol import Cell
+
+    import topomae
+    from topomae.exporting.monai_encoder import load_encoder
+
+    given = Conditions(folder=study.folder, device="cpu", size="small", budget=None, steps=1, pretraining_steps=1)
+    cell = Cell("topomae-unetr", LABELLED, 0)
+    row = study.cell(cell, Peer(given))
+    assert (row["pretraining"]["steps"], row["training"]["steps"]) == (1, 1)
+
+    plan = topomae.plan(study.protocol.training_folder(study.folder / "data" / str(LABELLED), LABELLED))
+    network = build_peer(cell.method, plan)
+    Peer(given)._take_encoder(network, plan, cell, study.folder / "data" / str(LABELLED))
+    encoder = load_encoder(study.folder / "runs" / "pretraining-unetr-patches-0").network.eval()
+    image = torch.rand(1, 1, *padded_crop(plan))
+    with torch.no_grad():
+        torch.testing.assert_close(network.network.eval().vit(image)[0], encoder(image), rtol=1e-4, atol=1e-4)
+
+
 def test_nnunet_is_given_the_same_cases_and_no_others(study, tmp_path):
     from nnunet import DATASET, convert
 

@@ -87,8 +87,7 @@ class EngineMethod:
         shutil.rmtree(run, ignore_errors=True)  # of an attempt that was cut off: its time was not counted
         budget = given.budget
         if self.pretraining is not None:
-            init = given.folder / "runs" / f"pretraining-{self._shared}-{cell.seed}"
-            before = self._pretrain(cell, data, init)
+            init, before = self.pretrained(cell, data)
             budget = None if budget is None else budget - before["seconds"]
         steps, pace = given.steps, None
         if budget is not None:
@@ -111,11 +110,16 @@ class EngineMethod:
         }
         return lambda images, output: _segment(run, images, output, given), report
 
-    def _pretrain(self, cell: Cell, data: Path, run: Path) -> dict[str, Any]:
-        """Pre-train, or take what another cell with the same images and seed pre-trained, at its full price."""
+    def pretrained(self, cell: Cell, data: Path) -> tuple[Path, dict[str, Any]]:
+        """Pre-train, or take what another cell with the same images and seed pre-trained, at its full price.
+
+        Returns:
+            The run folder, and seconds and steps.
+        """
+        run = self.given.folder / "runs" / f"pretraining-{self._shared}-{cell.seed}"
         told = run.with_suffix(".json")
         if told.exists() and is_pretrained(run):
-            return json.loads(told.read_text(encoding="utf-8"))
+            return run, json.loads(told.read_text(encoding="utf-8"))
         shutil.rmtree(run, ignore_errors=True)
         steps, pace = self.given.pretraining_steps, None
         if self.given.budget is not None:
@@ -130,7 +134,7 @@ class EngineMethod:
         self._pretrain_steps(cell, data, steps, run, Events(meter))
         found = {"seconds": round(meter.since("pretrain"), 1), "steps": steps, "pace": pace and pace.__dict__}
         told.write_text(json.dumps(found), encoding="utf-8")
-        return found
+        return run, found
 
     def _pretrain_steps(self, cell: Cell, data: Path, steps: int, run: Path, events: Events) -> None:
         settings = PretrainSettings(seed=cell.seed, steps=steps, preview_every=steps, **self.pretraining)

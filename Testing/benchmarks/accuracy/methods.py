@@ -15,6 +15,7 @@ NAMES = {
     "swinunetr": "SwinUNETR (MONAI)",
     "unetr": "UNETR (MONAI)",
     "mae-unetr": "MAE → UNETR (MONAI)",
+    "topomae-unetr": "TopoMAE's ViT → UNETR (MONAI)",
     "nnunet": "nnU-Net",
 }
 METHODS = tuple(NAMES)

@@ -5,13 +5,15 @@ choice by validation as the engine's fine-tuning; Dice and cross-entropy are MON
 AdamW. `mae-unetr` is the usual masked autoencoder before that: MONAI's `MaskedAutoEncoderViT` learns to rebuild
 hidden patches of the training images, and its encoder starts MONAI's UNETR (He et al., arXiv:2111.06377; Zhou et
 al., "Self pre-training with masked autoencoders for medical image classification and segmentation",
-arXiv:2203.05573).
+arXiv:2203.05573). `topomae-unetr` is the same with the encoder that `topomae pretrain` trains and `topomae export`
+hands over: what TopoMAE has learned, in another architecture.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,11 +25,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from budget import Pace, clock, synchronize, timed
-from engine_methods import Conditions
+from engine_methods import Conditions, EngineMethod
 from monai.losses import DiceCELoss
-from monai.networks.nets import DynUNet, MaskedAutoEncoderViT
+from monai.networks.nets import UNETR, DynUNet, MaskedAutoEncoderViT
 from monai.networks.utils import copy_model_state
 from protocol import Cell
+from safetensors.torch import load_file
 from torch import nn
 
 import topomae
@@ -58,8 +61,19 @@ def build_peer(method: str, plan: Plan) -> nn.Module:
         strides = [1, *[2] * (len(filters) - 1)]
         network = DynUNet(3, plan.channels, plan.classes, [3] * len(filters), strides, strides[1:], filters=filters)
         return PaddedSegmenter(network, multiple=2 ** (len(filters) - 1))
+    if method == "topomae-unetr":  # the encoder has a bias that MONAI leaves out by default
+        given = {"in_channels": plan.channels, "out_channels": plan.classes, "img_size": padded_crop(plan)}
+        small = {"feature_size": 8, "hidden_size": 192, "mlp_dim": 768, "num_heads": 6}
+        return PaddedSegmenter(
+            UNETR(**given, **(small if plan.size == "small" else {}), qkv_bias=True), multiple=_PATCH
+        )
     architecture = {"swinunetr": "swinunetr", "unetr": "unetr", "mae-unetr": "unetr"}[method]
     return build_segmenter(NetworkSpec.of(plan, architecture=architecture))
+
+
+def padded_crop(plan: Plan) -> list[int]:
+    """The crop that UNETR sees: a multiple of its patch along each axis."""
+    return [-(-n // _PATCH) * _PATCH for n in plan.crop_size]
 
 
 @dataclass
@@ -142,6 +156,8 @@ class Peer:
         if cell.method == "mae-unetr":
             images = PreprocessedCases(given.cache / "peers", dataset, split.train, plan, with_label=False)
             before = self._pretrain(network, images, plan, cell.seed)
+        if cell.method == "topomae-unetr":
+            before = self._take_encoder(network, plan, cell, data)
         cases = PreprocessedCases(given.cache / "peers", dataset, labelled, plan, with_label=True)
         val = PreprocessedCases(given.cache / "peers", dataset, split.val, plan, with_label=True)
         for group in (cases, val):
@@ -250,6 +266,20 @@ class Peer:
             "reconstruction_error": [float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))],
         }
 
+    def _take_encoder(self, network: nn.Module, plan: Plan, cell: Cell, data: Path) -> dict[str, Any]:
+        """Pre-train by the engine with UNETR's patches, and put the ViT's encoder into the UNETR."""
+        crop = padded_crop(plan)
+        given = replace(self.given, plan={**(self.given.plan or {}), "crop_size": crop, "patch_size": [_PATCH] * 3})
+        run, before = EngineMethod(given, {}, shared_pretraining="unetr-patches").pretrained(cell, data)
+        exported = run.with_name(f"encoder-{cell.name}")
+        shutil.rmtree(exported, ignore_errors=True)
+        topomae.export(run, exported, format="monai-unetr", crop_size=crop)
+        weights = load_file(exported / "encoder.safetensors")
+        _, taken, _ = copy_model_state(network.network, weights)
+        if left := set(weights) - set(taken):
+            raise RuntimeError(f"UNETR has no place for {sorted(left)[0]} of the encoder")
+        return {**before, "weights_taken": len(taken)}
+
     def _segment(self, network: nn.Module, plan: Plan, images: Path, output: Path) -> None:
         """Segment a folder of images on their own voxels, with the engine's windows and way back."""
         given = self.given
@@ -265,7 +295,7 @@ class Peer:
 
 def build_autoencoder(plan: Plan, mask_ratio: float) -> MaskedAutoEncoderViT:
     """MONAI's masked autoencoder with the encoder of the UNETR of the same plan."""
-    size = [-(-n // _PATCH) * _PATCH for n in plan.crop_size]
+    size = padded_crop(plan)
     widths = {
         "small": {"hidden_size": 192, "mlp_dim": 768, "num_heads": 6, "decoder_hidden_size": 96},
         "base": {"hidden_size": 768, "mlp_dim": 3072, "num_heads": 12, "decoder_hidden_size": 384},
