@@ -9,13 +9,16 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from recorder import Recorder
 
 import topomae
 from topomae.config import FinetuneSettings, PretrainSettings
+from topomae.data.dataset import open_dataset
 from topomae.data.phantoms import make_phantoms
+from topomae.data.volume_io import read_labels
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.models.folder import load_model
@@ -166,6 +169,28 @@ def test_each_start_takes_over_what_it_says(phantoms, pretrained, tmp_path, arch
     if "unetrpp" in taken:
         name = "encoder.0.0.attention.query_key_values.weight"
         assert torch.equal(network.unetrpp.state_dict()[name], weights["unetrpp." + name])
+
+
+@pytest.mark.parametrize("architecture", ["fused", "unetrpp"])
+def test_new_heads_begin_with_how_frequent_labels_are_and_those_of_a_model_stay(phantoms, tmp_path, architecture):
+    still = {"steps": 1, "learning_rate": 1e-12, "architecture": architecture}
+    new = topomae.finetune(phantoms, tmp_path / "new", init="scratch", settings=FinetuneSettings(**still), plan=PLAN)
+    with torch.no_grad():
+        said = load_model(new).network(torch.randn(2, 1, 24, 24, 16)).softmax(1)
+    assert said.std(dim=(0, 2, 3, 4)).max() < 1e-5, "whatever the image"
+    found = said.mean(dim=(0, 2, 3, 4))
+    dataset = open_dataset(phantoms)
+    labels = [read_labels(case.label).array for case in dataset.cases if case.label is not None]
+    for frequency, value in zip(found.tolist(), (0, *dataset.labels), strict=True):
+        share = np.mean([np.mean(label == value) for label in labels])
+        assert 0.25 * share < frequency < 4 * share
+
+    trained = FinetuneSettings(**{**still, "steps": 2, "learning_rate": 0.01})
+    model = topomae.finetune(phantoms, tmp_path / "trained", init="scratch", settings=trained, plan=PLAN)
+    goes_on = topomae.finetune(phantoms, tmp_path / "goes_on", init=model, settings=FinetuneSettings(**still))
+    before, after = (load_model(folder).network.heads[0].conv.conv for folder in (model, goes_on))
+    torch.testing.assert_close(after.weight, before.weight, rtol=0, atol=1e-8)
+    assert before.weight.abs().max() > 1e-4
 
 
 def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phantoms, pretrained, tmp_path):

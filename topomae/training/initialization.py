@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from topomae.config import ClassifySettings, FinetuneSettings
@@ -20,6 +21,7 @@ from topomae.networks.factory import NetworkSpec
 from topomae.networks.fused_segmenter import FusedSegmenter
 from topomae.runs.folder import Run
 
+_RAREST = 1e-3  # frequency of a class that new heads begin with
 # What must stay as it was, for weights to fit or to mean the same.
 _FIXED = ("size", "crop_size", "patch_size", "stem_stride")
 
@@ -109,7 +111,7 @@ def initialize(network: nn.Module, start: Start | None, which: str) -> str:
     """
     if start is None or which == "scratch":
         return "random weights"
-    if isinstance(start.weights, Model):
+    if keeps_heads(start, which):
         if start.weights.classes:
             raise BadSettingError(
                 f"{start.folder} says the class of whole volumes, and cannot be trained on to segment",
@@ -125,3 +127,25 @@ def initialize(network: nn.Module, start: Start | None, which: str) -> str:
         take_weights(network.vit, start.weights.part("vit.encoder"), start.folder)
         taken.append("ViT encoder")
     return f"pre-trained {' and '.join(taken) or 'nothing'} ({start.weights.plan.dataset})"
+
+
+def keeps_heads(start: Start | None, which: str) -> bool:
+    """Whether training goes on with a finished model, heads included, see `initialize`."""
+    return start is not None and which != "scratch" and isinstance(start.weights, Model)
+
+
+@torch.no_grad()
+def begin_with_frequencies(heads: Iterable[nn.Module], frequencies: torch.Tensor) -> None:
+    """Let heads say at first how frequent each class is, whatever their features.
+
+    Random heads first have to learn that most voxels are background, and how long that takes is chance. Lin et al.,
+    "Focal Loss for Dense Object Detection" (ICCV 2017, section 4.1), begin with the frequencies for the same reason.
+
+    Args:
+        heads: 1×1×1 convolutions to logits, as MONAI's `UnetOutBlock`.
+        frequencies: (classes,) parts of the voxels; below a thousandth they count as that.
+    """
+    logits = frequencies.clamp(min=_RAREST).log()
+    for head in heads:
+        nn.init.zeros_(head.conv.conv.weight)
+        head.conv.conv.bias.copy_(logits)

@@ -18,12 +18,13 @@ from topomae.networks.factory import NetworkSpec, build_segmenter
 from topomae.parallel.devices import Device
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training
-from topomae.training.initialization import Start, as_begun, initialize
+from topomae.training.initialization import Start, as_begun, begin_with_frequencies, initialize, keeps_heads
 from topomae.training.optimization import Part
 from topomae.training.segmentation_loss import DeepDiceCrossEntropy
 from topomae.training.supervised import SupervisedTraining, Teaching
 
 SUPERVISION = (4 / 7, 2 / 7, 1 / 7)  # weights of the three resolutions, as published for UNETR++
+COUNTED = 16  # crops that tell how frequent labels are
 
 
 class SegmentationTraining(SupervisedTraining):
@@ -53,6 +54,7 @@ class SegmentationTraining(SupervisedTraining):
         torch.manual_seed(settings.seed)
         network = build_segmenter(spec)
         taken = initialize(network, start, settings.initialization)
+        self.heads_are_new = not keeps_heads(start, settings.initialization)
         folder = run.path("preprocessed")
         teaching = Teaching(
             PreprocessedCases(folder, dataset, train, plan, with_label=True),
@@ -64,6 +66,16 @@ class SegmentationTraining(SupervisedTraining):
         parts = _parts(network, settings, start)
         super().__init__(run, plan, settings, device, network, parts, teaching, schedule=settings.schedule)
         self.objective = DeepDiceCrossEntropy(SUPERVISION)
+
+    def before_training(self) -> None:
+        """Let new heads begin with the labels' frequencies, by the first crops that training shows."""
+        heads = getattr(self.network.module, "heads", None)  # MONAI's networks have none
+        if heads is None or not self.heads_are_new:
+            return
+        samples, voxels = self.samples(), torch.zeros(self.plan.classes)
+        for index in range(min(COUNTED, self.steps * self.plan.batch_size)):
+            voxels += torch.bincount(samples[index]["label"].flatten(), minlength=self.plan.classes)
+        begin_with_frequencies(heads, voxels / voxels.sum())
 
     def samples(self) -> FinetuningCrops:
         """Augmented crops with labels."""
