@@ -269,6 +269,7 @@ def test_tensorboard_shows_the_curves_of_a_resumed_run_once(a_folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for first in (1, 3):
+        time.sleep(1.1)  # TensorBoard sorts files by name: the second, then a number whose 10 comes before its 9
         with Run.open(a_folder, "pretrain", {}) as run:
             run.load_checkpoint()
             for step in range(first, first + 4):
