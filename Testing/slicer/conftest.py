@@ -93,7 +93,7 @@ def hippocampusRuns(tmp_path_factory, dataFolder):
     """Folders of a pre-training and a fine-tuning run of the engine on hippocampus volumes.
 
     The environment variable TOPOMAE_TEST_RUNS may name a folder that holds well-trained ones, `pretrain` and
-    `finetune`; else two steps are trained, once per test session.
+    `finetune`; else a few steps are trained, once per test session.
     """
     named = os.environ.get("TOPOMAE_TEST_RUNS")
     if named:

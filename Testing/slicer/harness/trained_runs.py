@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def trainedRuns(dataFolder: Path, folder: Path, cases: int = 3) -> tuple[Path, Path]:
-    """Train for two steps on a few hippocampus volumes; the model is a real one, but knows nothing.
+    """Train for some steps on a few hippocampus volumes; the model finds something, but knows little.
 
     Args:
         dataFolder: folder of the real data sets.
@@ -25,9 +25,11 @@ def trainedRuns(dataFolder: Path, folder: Path, cases: int = 3) -> tuple[Path, P
     pretrain, finetune = folder / "pretrain", folder / "finetune"
     if not (finetune / "model").is_dir():
         data = _copyCases(dataFolder / "hippocampus", folder / "data", cases)
-        few = ["--set", "steps=2", "--device", "cpu", "--events", "json"]
-        _run("pretrain", "--data", data, "--run", pretrain, *few)
-        _run("finetune", "--data", data, "--run", finetune, "--init", pretrain, *few)
+        common = ["--device", "cpu", "--events", "json"]
+        _run("pretrain", "--data", data, "--run", pretrain, "--set", "steps=2", *common)
+        # New heads say that all is background at first, and learn else within these steps.
+        steps = ["--set", "steps=24", "--set", "validate_every=24", "--set", "learning_rate=0.004"]
+        _run("finetune", "--data", data, "--run", finetune, "--init", pretrain, *steps, *common)
     return pretrain, finetune
 
 
