@@ -16,6 +16,7 @@ from topomae.errors import BadDataError, BadSettingError
 
 SET_BY_USER = "set by the user"
 AXES = ("left-right", "posterior-anterior", "inferior-superior")
+_FINITE = ConfigDict(allow_inf_nan=False)
 
 
 def make_plan(
@@ -90,9 +91,6 @@ def plan_table(plan: Plan) -> list[tuple[str, str, str]]:
         (field.replace("_", " "), _in_words(field, plan), plan.reasons.get(field, "read from the data set"))
         for field in shown
     ]
-
-
-_FINITE = ConfigDict(allow_inf_nan=False)
 
 
 def checked_fields(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,11 @@ VIT_SIZES = {
     "base": VitSize(),
     "small": VitSize(hidden=192, layers=6, heads=6, decoder_hidden=96, decoder_layers=2, decoder_heads=6),
 }
+# MONAI's UNETR at both sizes, as its own arguments.
+UNETR_SIZES: dict[Size, dict[str, int]] = {
+    "base": {},  # as published
+    "small": {"feature_size": 8, "hidden_size": 192, "mlp_dim": 768, "num_heads": 6},
+}
 
 
 class NetworkSpec(BaseModel):
@@ -160,13 +165,8 @@ def _vit_encoder(spec: NetworkSpec) -> VitEncoder:
 
 
 def _unetr(spec: NetworkSpec) -> UNETR:
-    small = {"feature_size": 8, "hidden_size": 192, "mlp_dim": 768, "num_heads": 6}
-    return UNETR(
-        spec.in_channels,
-        spec.out_channels,
-        img_size=[-(-n // 16) * 16 for n in spec.crop_size],
-        **(small if spec.size == "small" else {}),
-    )
+    img_size = [-(-n // 16) * 16 for n in spec.crop_size]
+    return UNETR(spec.in_channels, spec.out_channels, img_size, **UNETR_SIZES[spec.size])
 
 
 def _swin_unetr(spec: NetworkSpec) -> SwinUNETR:

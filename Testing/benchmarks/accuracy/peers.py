@@ -42,7 +42,7 @@ from topomae.data.plan import Plan
 from topomae.data.volume_io import write_labels
 from topomae.inference.segmentation import Segmenter
 from topomae.inference.sliding_window import predict_scores
-from topomae.networks.factory import NetworkSpec, PaddedSegmenter, build_segmenter
+from topomae.networks.factory import UNETR_SIZES, NetworkSpec, PaddedSegmenter, build_segmenter
 from topomae.training.averaging import averaged_model
 from topomae.training.optimization import make_optimizer, set_learning_rate
 from topomae.training.segmentation import dice_per_class
@@ -62,11 +62,8 @@ def build_peer(method: str, plan: Plan) -> nn.Module:
         network = DynUNet(3, plan.channels, plan.classes, [3] * len(filters), strides, strides[1:], filters=filters)
         return PaddedSegmenter(network, multiple=2 ** (len(filters) - 1))
     if method == "topomae-unetr":  # the encoder has a bias that MONAI leaves out by default
-        given = {"in_channels": plan.channels, "out_channels": plan.classes, "img_size": padded_crop(plan)}
-        small = {"feature_size": 8, "hidden_size": 192, "mlp_dim": 768, "num_heads": 6}
-        return PaddedSegmenter(
-            UNETR(**given, **(small if plan.size == "small" else {}), qkv_bias=True), multiple=_PATCH
-        )
+        unetr = UNETR(plan.channels, plan.classes, padded_crop(plan), **UNETR_SIZES[plan.size], qkv_bias=True)
+        return PaddedSegmenter(unetr, multiple=_PATCH)
     architecture = {"swinunetr": "swinunetr", "unetr": "unetr", "mae-unetr": "unetr"}[method]
     return build_segmenter(NetworkSpec.of(plan, architecture=architecture))
 
