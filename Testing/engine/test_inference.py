@@ -181,6 +181,18 @@ def test_images_unlike_the_training_images_are_told(tmp_path):
         assert words in warning["message"] and warning["case"] == name
 
 
+def test_a_result_without_any_label_is_written_and_told(an_oracle, tmp_path):
+    images = tmp_path / "in"
+    images.mkdir()
+    hu = save_volume(images / "full.nii.gz", AFFINES["RAS"])
+    nib.save(nib.Nifti1Image(-1 - abs(hu), AFFINES["RAS"]), images / "empty.nii.gz")
+    seen = Collector()
+    empty, full = segment(an_oracle, images, tmp_path / "out", device="cpu", events=Events(seen))
+    assert not np.asarray(nib.load(empty).dataobj).any() and np.asarray(nib.load(full).dataobj).any()
+    (warning,) = seen.of("warning")
+    assert "nothing was found" in warning["message"] and warning["case"] == "empty"
+
+
 def test_nothing_that_was_given_is_overwritten(an_oracle, tmp_path):
     image = tmp_path / "in" / "scan.nii.gz"
     label = tmp_path / "labels" / "scan.nii.gz"

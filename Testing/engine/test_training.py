@@ -193,6 +193,20 @@ def test_new_heads_begin_with_how_frequent_labels_are_and_those_of_a_model_stay(
     assert before.weight.abs().max() > 1e-4
 
 
+def test_labels_that_are_never_found_are_named_at_the_end(phantoms, tmp_path):
+    labels = open_dataset(phantoms).labels.values()
+    for name, steps, rate in (("short", 1, 1e-12), ("long", 8, 0.01)):
+        seen = Recorder()
+        settings = FinetuneSettings(steps=steps, learning_rate=rate, labelled=1, validate_every=8, ema=0)
+        topomae.finetune(phantoms, tmp_path / name, init="scratch", settings=settings, plan=PLAN, events=Events(seen))
+        dice = {row[2]: float(row[3]) for row in rows(tmp_path / name)}
+        missed = [label for label in labels if dice[f"dice/{label}"] == 0]
+        told = [message for message in seen.messages() if "does not find" in message]
+        assert len(told) == bool(missed)
+        assert all((label in "".join(told)) == (label in missed) for label in labels)
+        assert (missed == list(labels)) == (name == "short")
+
+
 def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phantoms, pretrained, tmp_path):
     from topomae.models.pretrained import save_pretrained
     from topomae.networks.factory import build_co_pretrainer

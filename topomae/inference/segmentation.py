@@ -142,6 +142,14 @@ class Segmenter:
         Raises:
             RunError: out of memory, or the network's scores are not finite numbers.
         """
+        result = self._within_memory(prepared, probabilities, case, on_windows)
+        if not result.labels.any():
+            self._warn("nothing was found: no voxel belongs to any of the model's labels", case=case)
+        return result
+
+    def _within_memory(
+        self, prepared: Preprocessed, probabilities: bool, case: str, on_windows: Callable[[int], None]
+    ) -> Segmentation:
         try:
             return self._compute(prepared, probabilities, on_windows)
         except torch.cuda.OutOfMemoryError:

@@ -110,6 +110,16 @@ class SegmentationTraining(SupervisedTraining):
         by_label = {f"dice/{name}": mean for name, mean in zip(self.plan.labels.values(), means.tolist(), strict=True)}
         return {"dice": _mean(means), **by_label}
 
+    def doubts(self, metrics: dict[str, float]) -> list[str]:
+        """Labels that the model never finds where they are."""
+        missed = [name for name in self.plan.labels.values() if metrics[f"dice/{name}"] == 0]
+        if not missed:
+            return []
+        return [
+            f"the model does not find {', '.join(missed)}: the Dice is 0 in every validation case. "
+            "Train longer, or look whether the label maps lie on their images"
+        ]
+
 
 def dice_per_class(prediction: np.ndarray, label: np.ndarray, classes: int) -> list[float]:
     """Dice of every class but the background; nan where a class is in neither.

@@ -103,6 +103,10 @@ class SupervisedTraining(TrainingLoop):
         """How good weights with these metrics are: lists are compared from their first number on."""
         return [metrics[self.headline]]
 
+    def doubts(self, metrics: dict[str, float]) -> list[str]:
+        """What the user should know of weights with these metrics before using them, a sentence each."""
+        return []
+
     def told_settings(self) -> dict[str, Any]:
         """The settings as the model folder tells them."""
         return self.settings.model_dump(mode="json")
@@ -173,6 +177,8 @@ class SupervisedTraining(TrainingLoop):
         if best is not None:
             network.load_state_dict(best["network"])
             metrics = {f"validation_{self.headline}": best["metrics"][self.headline], "step": best["step"]}
+            for doubt in self.doubts(best["metrics"]):
+                self.run.events.warning(doubt)
         training = {**self.teaching.about, "steps": self.steps, "settings": self.told_settings()}
         training["provenance"] = with_weights(self.teaching.record, network)
         save_model(
