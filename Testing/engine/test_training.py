@@ -233,9 +233,14 @@ def test_bfloat16_is_refused_where_its_gradients_are_wrong():
 
 @pytest.mark.parametrize("architecture", ["unetrpp", "unetr", "swinunetr"])
 def test_baselines_train_by_the_same_call(phantoms, tmp_path, architecture):
-    settings = FinetuneSettings(steps=1, architecture=architecture)
-    model = topomae.finetune(phantoms, tmp_path / "run", init="scratch", settings=settings, plan=PLAN)
+    settings, seen = FinetuneSettings(steps=1, architecture=architecture), Recorder()
+    given = {"init": "scratch", "settings": settings, "plan": PLAN, "events": Events(seen)}
+    model = topomae.finetune(phantoms, tmp_path / "run", **given)
     assert load_model(model).spec.architecture == architecture
+    costly = [message for message in seen.messages() if "times as long" in message]
+    assert [("28.4 times" in message, "crop_size=64,64,64" in message) for message in costly] == (
+        [(True, True)] if architecture == "swinunetr" else []
+    )
 
 
 def test_training_goes_on_from_a_finished_model(phantoms, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -145,11 +146,15 @@ class PaddedSegmenter(nn.Module):
         self.multiple = multiple
         self.least = least  # below that, nothing is left to normalize over at the bottleneck
 
+    def padded(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Voxels along each axis of what the network is given for an image of a shape."""
+        return tuple(max(self.least, -(-n // self.multiple) * self.multiple) for n in shape)
+
     def forward(self, image: torch.Tensor, available: torch.Tensor | None = None) -> list[torch.Tensor] | torch.Tensor:
         image = hide_missing(image, available)
         d, h, w = image.shape[2:]
-        missing = [max(self.least - n, -n % self.multiple) for n in (w, h, d)]
-        padded = F.pad(image, [end for n in missing for end in (0, n)])
+        missing = [wide - n for wide, n in zip(self.padded((d, h, w)), (d, h, w), strict=True)]
+        padded = F.pad(image, [end for n in reversed(missing) for end in (0, n)])
         logits = self.network(padded)[:, :, :d, :h, :w]
         return [logits] if self.training else logits
 

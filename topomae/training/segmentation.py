@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from topomae.data.loading import FinetuningCrops
 from topomae.data.plan import Plan
 from topomae.data.preprocessing import Preprocessed
 from topomae.inference.sliding_window import predict_scores
-from topomae.networks.factory import NetworkSpec, build_segmenter
+from topomae.networks.factory import NetworkSpec, PaddedSegmenter, build_segmenter
 from topomae.parallel.devices import Device
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training
@@ -53,6 +54,8 @@ class SegmentationTraining(SupervisedTraining):
         spec = as_begun(spec, start)
         torch.manual_seed(settings.seed)
         network = build_segmenter(spec)
+        for costly in _costly_padding(network, spec):
+            run.events.warning(costly)
         taken = initialize(network, start, settings.initialization)
         self.heads_are_new = not keeps_heads(start, settings.initialization)
         folder = run.path("preprocessed")
@@ -134,6 +137,21 @@ def dice_per_class(prediction: np.ndarray, label: np.ndarray, classes: int) -> l
         size = np.count_nonzero(predicted) + np.count_nonzero(true)
         dice.append(2 * np.count_nonzero(predicted & true) / size if size else float("nan"))
     return dice
+
+
+def _costly_padding(network: torch.nn.Module, spec: NetworkSpec) -> list[str]:
+    """Say that the network works on much more than the crop, if it does."""
+    if not isinstance(network, PaddedSegmenter):
+        return []
+    padded = network.padded(spec.crop_size)
+    times = math.prod(padded) / math.prod(spec.crop_size)
+    if times < 2:
+        return []
+    crop, whole = (" × ".join(str(n) for n in shape) for shape in (spec.crop_size, padded))
+    return [
+        f"{spec.architecture} works on {whole} voxels at least, so that crops of {crop} take {times:.1f} times as "
+        f"long as they would alone. --set crop_size={','.join(str(n) for n in padded)} makes use of them"
+    ]
 
 
 def _mean(values: np.ndarray) -> float:
