@@ -23,6 +23,9 @@ from topomae.data.plan import Plan
 from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.files import write_json_atomic
+from topomae.models.folder import load_model
+from topomae.models.pretrained import load_pretrained
+from topomae.networks.factory import NetworkSpec
 from topomae.parallel.devices import choose_device
 from topomae.recipes.following import follow
 from topomae.runs.folder import finished
@@ -96,6 +99,7 @@ def reproduce(
         )
     sources = [Path(pretraining_data or data or _data_of(model))] * (len(stages) - 1)
     sources.append(Path(data) if data is not None else _data_of(model))
+    _check_network(record, model)
     environment = _changes(record, device)
     for change in environment:
         events.warning(f"not as in the first training: {change}")
@@ -116,6 +120,24 @@ def reproduce(
         },
     )
     return found
+
+
+def _check_network(record: Provenance, model: Path) -> None:
+    """Refuse a network that this version would build otherwise, before anything is trained.
+
+    Raises:
+        RunError: saying with which version it could be.
+    """
+    spec = (load_pretrained if record.kind == "pretrain" else load_model)(model).spec
+    if spec.architecture not in ("fused", "unetrpp"):
+        return
+    if spec.unetrpp_size != NetworkSpec.of(Plan.check(record.plan)).unetrpp_size:
+        revision = (record.code.get("git_revision") or "").rstrip("+")
+        raise RunError(
+            "it was trained by an earlier version of TopoMAE, whose networks were built otherwise",
+            hint="Reproduce it with that version" + (f": git checkout {revision}." if revision else "."),
+            path=model,
+        )
 
 
 def _train_again(

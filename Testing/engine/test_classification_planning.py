@@ -46,6 +46,14 @@ def test_a_step_takes_as_many_volumes_as_eight_large_windows_have_room_for(side,
     assert (f"so {volumes} volumes" in plan.reasons.get("batch_size", "")) == (volumes != 2)
 
 
+@pytest.mark.parametrize(("batch_size", "devices", "volumes"), [(8, 1, 2), (8, 4, 4), (1, 1, 1)])
+def test_volumes_of_many_windows_take_no_more_memory_than_a_step_of_crops(batch_size, devices, volumes):
+    crops = a_plan(batch_size=batch_size, crop_size=(96, 96, 96))
+    plan = plan_for_classes(crops, [8, 8], devices)
+    assert plan.batch_size == volumes
+    assert (f"8 windows, so {volumes} volumes" in plan.reasons.get("batch_size", "")) == (volumes < batch_size)
+
+
 def test_a_batch_size_that_the_user_has_set_stays():
     own = a_plan(batch_size=1, reasons={"batch_size": SET_BY_USER})
     assert plan_for_classes(own, [1, 1]) == own

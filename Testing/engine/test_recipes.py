@@ -175,6 +175,16 @@ def test_missing_files_and_paths_that_lead_outside_are_refused(tmp_path, is_clea
         arrange(outside, raw, tmp_path / "data")
 
 
+def test_a_header_is_not_parted_from_its_voxels(tmp_path, is_clear):
+    recipe = find_recipe("synapse")
+    raw = as_downloaded(recipe, tmp_path / "raw")
+    image = raw / recipe.data.layout.inside[-1] / "img" / "img0007.nii.gz"
+    image.rename(image.with_name("img0007.nhdr"))
+    with pytest.raises(BadDataError, match=r"voxels lie in a file of their own") as error:
+        arrange(recipe, raw, tmp_path / "data")
+    assert is_clear(error.value) and not (tmp_path / "data").exists()
+
+
 def test_a_decathlon_task_is_read_as_it_is_and_gets_the_recipes_split(spleen):
     dataset = follow(find_recipe("spleen"), open_dataset(spleen))
     split = find_recipe("spleen").split

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from topomae.cli import app
 from topomae.config import FinetuneSettings, PretrainSettings
 from topomae.data.phantoms import make_phantoms
 from topomae.data.volume_io import write_image
-from topomae.errors import BadDataError, BadSettingError
+from topomae.errors import BadDataError, BadSettingError, RunError
+from topomae.networks import factory
 from topomae.runs.provenance import read_provenance, weights_digest
 from topomae.versions import code_state, machine, versions
 
@@ -67,6 +69,17 @@ def test_trained_again_a_model_is_the_same_to_the_bit(model, tmp_path):
     assert written["identical"] and written["difference"] == 0 and written["environment"] == []
     then, now = written["metrics"]["validation_dice"]
     assert then == now
+
+
+def test_a_network_that_would_be_built_otherwise_now_is_refused_before_anything_is_trained(
+    model, tmp_path, monkeypatch
+):
+    other = replace(factory.UNETRPP_SIZES["small"], form="published")
+    monkeypatch.setitem(factory.UNETRPP_SIZES, "small", other)
+    for network in (model, model.parent / "pretrain"):
+        with pytest.raises(RunError, match="earlier version of TopoMAE, whose networks were built otherwise"):
+            topomae.reproduce(network, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_copied_model_is_trained_again_from_data_that_lie_elsewhere(model, data, tmp_path):

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,9 @@ from topomae.errors import BadDataError, BadSettingError, RunError
 from topomae.events import Events
 from topomae.models.folder import load_model
 from topomae.models.pretrained import load_pretrained
+from topomae.networks.factory import UNETRPP_SIZES
 from topomae.training.averaging import averaged_model
+from topomae.training.segmentation import SegmentationTraining
 
 PLAN = {"crop_size": [24, 24, 16], "patch_size": [8, 8, 8], "spacing": [3.0, 3.0, 3.0], "batch_size": 2}
 
@@ -207,6 +211,15 @@ def test_labels_that_are_never_found_are_named_at_the_end(phantoms, tmp_path):
         assert (missed == list(labels)) == (name == "short")
 
 
+def test_a_label_that_no_validation_case_has_is_not_called_missed():
+    label = np.zeros((4, 4, 4), np.uint8)
+    label[0] = 2
+    val, labels = [SimpleNamespace(label=label)], {1: "lesion", 5: "organ"}
+    training = SimpleNamespace(plan=SimpleNamespace(labels=labels), teaching=SimpleNamespace(val=val))
+    (doubt,) = SegmentationTraining.doubts(training, {"dice/lesion": 0.0, "dice/organ": 0.0})
+    assert "does not find organ:" in doubt
+
+
 def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phantoms, pretrained, tmp_path):
     from topomae.models.pretrained import save_pretrained
     from topomae.networks.factory import build_co_pretrainer
@@ -220,6 +233,16 @@ def test_a_pre_training_of_an_earlier_version_goes_on_as_the_network_it_was(phan
     assert (model.spec.block_norm, model.spec.form) == (None, None)
     assert not model.network.unetrpp.joined
     assert any(isinstance(module, torch.nn.GroupNorm) for module in model.network.unetrpp.encoder.modules())
+
+
+def test_a_run_of_an_earlier_version_does_not_go_on_as_another_network(phantoms, tmp_path, monkeypatch):
+    settings, run = PretrainSettings(steps=3, topology_weight=0, checkpoint_every=1), tmp_path / "run"
+    with monkeypatch.context() as then:
+        then.setitem(UNETRPP_SIZES, "small", replace(UNETRPP_SIZES["small"], form="published"))
+        events = stop_at(run, "checkpoint", 1)
+        topomae.pretrain(phantoms, run, settings=settings, plan=PLAN, events=events)
+    with pytest.raises(RunError, match="begun by another version of TopoMAE"):
+        topomae.pretrain(phantoms, run, settings=settings, plan=PLAN)
 
 
 def test_bfloat16_is_refused_where_its_gradients_are_wrong():

@@ -18,8 +18,8 @@ from topomae.data.plan import Plan
 from topomae.data.preprocessing import Preprocessed
 
 _BAG = 2  # separates these random numbers from others of the same seed
-# Part of the crop size. A crop holds the median volume where that is affordable, so that many volumes are larger by a
-# few voxels: eight windows would cover such a one, which all show nearly the same. In training one is enough then.
+# Part of the crop size. Eight windows would cover a volume that is larger than the crop by a few voxels, and all show
+# nearly the same. In training one is enough then.
 SPARE = 1 / 8
 _SHIFT = 1 / 8  # of the crop size: how far a training window may lie from its place
 

@@ -12,7 +12,7 @@ from topomae.data.plan_rules import CROP_VOXELS
 from topomae.data.planning import SET_BY_USER
 
 WINDOWS_PER_STEP = 8  # of the largest size; of smaller ones as many as have so many voxels
-MOST_VOLUMES = 8
+FEWEST_VOLUMES, MOST_VOLUMES = 2, 8
 
 
 def windows_of(reports: Iterable[CaseReport], plan: Plan, most: int) -> list[int]:
@@ -20,21 +20,30 @@ def windows_of(reports: Iterable[CaseReport], plan: Plan, most: int) -> list[int
     return [min(most, len(covering_offsets(_shape(report, plan), plan.crop_size, SPARE))) for report in reports]
 
 
-def plan_for_classes(plan: Plan, windows: list[int]) -> Plan:
-    """Let as many volumes make a step as eight large windows have room for: a volume has but one class.
+def plan_for_classes(plan: Plan, windows: list[int], devices: int = 1) -> Plan:
+    """Let as many volumes make a step as there is room for their windows: a volume has but one class.
+
+    There is room for as many windows as segmentation would take crops, and for eight large ones.
 
     Args:
         plan: made for segmentation. A batch size that the user has set stays.
         windows: of each case.
+        devices: how many of them share each step; each takes a volume at least.
     Returns:
         The plan, with the reason for what has changed.
     """
-    room = WINDOWS_PER_STEP * CROP_VOXELS[plan.size, "cpu"] / prod(plan.crop_size)
-    volumes = round(max(WINDOWS_PER_STEP, room) * len(windows) / sum(windows))
-    batch = max(plan.batch_size, min(volumes, MOST_VOLUMES))
-    if batch == plan.batch_size or plan.reasons.get("batch_size") == SET_BY_USER:
+    if plan.reasons.get("batch_size") == SET_BY_USER:
+        return plan
+    large = WINDOWS_PER_STEP * CROP_VOXELS[plan.size, "cpu"] / prod(plan.crop_size)
+    room = max(plan.batch_size, WINDOWS_PER_STEP, large)
+    volumes = round(room * len(windows) / sum(windows))
+    fewest = max(devices, min(FEWEST_VOLUMES, plan.batch_size))
+    batch = max(fewest, min(volumes, max(MOST_VOLUMES, plan.batch_size)))
+    if batch == plan.batch_size:
         return plan
     reason = f"a class says less than a label map, so {batch} volumes a step for classification"
+    if batch < plan.batch_size:
+        reason = f"each volume is looked at in up to {max(windows)} windows, so {batch} volumes a step"
     return plan.model_copy(update={"batch_size": batch, "reasons": plan.reasons | {"batch_size": reason}})
 
 

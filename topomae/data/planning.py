@@ -15,7 +15,7 @@ from topomae.data.plan import Normalization, Plan
 from topomae.errors import BadDataError, BadSettingError
 
 SET_BY_USER = "set by the user"
-AXES = ("left-right", "posterior-anterior", "inferior-superior")
+_AXES = ("left-right", "posterior-anterior", "inferior-superior")
 _FINITE = ConfigDict(allow_inf_nan=False)
 
 
@@ -123,7 +123,7 @@ def _in_words(field: str, plan: Plan) -> str:
     if field == "normalization":
         return "; ".join(map(_window_in_words, value))
     if field == "mirror_axes":
-        return ", ".join(("left-right", "posterior-anterior", "inferior-superior")[axis] for axis in value) or "none"
+        return ", ".join(_AXES[axis] for axis in value) or "none"
     if field == "modalities":
         return ", ".join(value)
     text = "×".join(f"{n:g}" for n in value) if isinstance(value, tuple) else str(value)

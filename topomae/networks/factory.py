@@ -26,7 +26,7 @@ Task = Literal["segmentation", "classification"]
 BlockNorm = Literal["batch", "group", "instance"]
 Grid = tuple[PositiveInt, PositiveInt, PositiveInt]
 
-UNETRPP_SIZES = {
+UNETRPP_SIZES: dict[Size, UnetrppSize] = {
     "base": UnetrppSize(),  # as published
     "small": UnetrppSize(
         blocks=(1, 1, 1, 1),
@@ -38,7 +38,7 @@ UNETRPP_SIZES = {
 }
 BLOCK_NORMS = {"batch": "batch", "group": GROUPS, "instance": "instance"}  # as MONAI names them
 _EARLIER_BLOCK_NORM = {"base": "batch", "small": "group"}  # of networks that do not say which
-VIT_SIZES = {
+VIT_SIZES: dict[Size, VitSize] = {
     "base": VitSize(),
     "small": VitSize(hidden=192, layers=6, heads=6, decoder_hidden=96, decoder_layers=2, decoder_heads=6),
 }
@@ -96,6 +96,12 @@ class NetworkSpec(BaseModel):
             "form": UNETRPP_SIZES[plan.size].form,
         }
         return cls(**planned | choices)
+
+    @property
+    def unetrpp_size(self) -> UnetrppSize:
+        """How UNETR++ is built, also in networks of earlier versions."""
+        norm = BLOCK_NORMS[self.block_norm or _EARLIER_BLOCK_NORM[self.size]]
+        return replace(UNETRPP_SIZES[self.size], norm=norm, form=self.form or "published")
 
 
 def build_segmenter(spec: NetworkSpec) -> nn.Module:
@@ -160,9 +166,7 @@ class PaddedSegmenter(nn.Module):
 
 
 def _unetrpp(spec: NetworkSpec) -> Unetrpp:
-    norm = BLOCK_NORMS[spec.block_norm or _EARLIER_BLOCK_NORM[spec.size]]
-    size = replace(UNETRPP_SIZES[spec.size], norm=norm, form=spec.form or "published")
-    return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, size)
+    return Unetrpp(spec.in_channels, spec.crop_size, spec.stem_stride, spec.unetrpp_size)
 
 
 def _vit_encoder(spec: NetworkSpec) -> VitEncoder:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from topomae.data.file_names import IMAGE_SUFFIXES, image_suffix, path_within
-from topomae.data.nrrd import detached_data_file
 from topomae.errors import BadDataError, RunError
 from topomae.events import Events
 from topomae.files import atomic_path, remove_leftovers, told_as_run_error, write_json_atomic
@@ -76,7 +75,7 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
 
 
 def _files(recipe: Recipe, root: Path) -> dict[str, Path]:
-    """Each file by its place in the output, without suffix; BadDataError if any is missing."""
+    """Each file by its place in the output, without suffix; BadDataError if one is missing, or is only a header."""
     layout = recipe.data.layout
     found: dict[str, Path] = {}
     missing: list[str] = []
@@ -88,6 +87,13 @@ def _files(recipe: Recipe, root: Path) -> dict[str, Path]:
             path = _file(root, recipe, template, name)
             if path is None:
                 missing.append(_filled(recipe, template, name))
+            elif path.suffix.lower() == ".nhdr":
+                raise BadDataError(
+                    "its voxels lie in a file of their own, from which arranging would part it",
+                    hint="Save it as .nrrd or .nii.gz.",
+                    case=name,
+                    path=path,
+                )
             else:
                 found[target] = path
     if missing:
@@ -133,8 +139,6 @@ def _expected(recipe: Recipe) -> str:
 def _link_or_copy(path: Path, target: Path) -> None:
     with told_as_run_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    if voxels := detached_data_file(path) if path.name.lower().endswith(".nhdr") else None:
-        _link_or_copy(voxels, target.with_name(voxels.name))
     if target.is_file() and (target.samefile(path) or filecmp.cmp(path, target, shallow=False)):
         return  # from a call that was stopped: what it had arranged is whole
     with suppress(OSError, NotImplementedError):  # another disk, or a file system without links

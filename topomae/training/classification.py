@@ -28,7 +28,7 @@ from topomae.data.preprocessing import Preprocessed
 from topomae.events import Events
 from topomae.networks.factory import NetworkSpec, build_classifier
 from topomae.parallel.devices import Device, choose_device
-from topomae.parallel.distributed import barrier, from_main, is_main, together
+from topomae.parallel.distributed import is_main, processes, together
 from topomae.parallel.global_means import Fraction, global_means
 from topomae.runs.folder import Run
 from topomae.runs.provenance import record_training
@@ -107,13 +107,15 @@ def finetune_classifier(
             if is_main():
                 opened.write_json(CLASSES, known.to_plain())
             dataset, reports = checked_cases(opened, dataset, [*train, *val], labels_needed=False, cache=cache)
-            fresh = from_main(not opened.path("plan.json").exists())
+
+            def for_classes(plan: Plan) -> Plan:
+                return plan_for_classes(plan, windows_of(reports, plan, settings.windows), processes().world)
+
+            given = {"overrides": overrides, "adapt": for_classes}
             if start is not None and is_main():
-                start.write_plan(opened, dataset, size, overrides)
-            settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, overrides=overrides)
+                start.write_plan(opened, dataset, size, **given)
+            settled = settle_plan(opened, dataset, reports, size=size or "small", device=where, **given)
             windows = windows_of(reports, settled, settings.windows)
-            if fresh:
-                settled = _with_larger_batch(opened, settled, plan_for_classes(settled, windows))
             training = (dataset, train, val, known, max(windows), settled, settings, where, start)
             ClassificationTraining(opened, *training).finetune()
     return Path(run).resolve() / "model"
@@ -252,18 +254,6 @@ def classes_of_run(run: str | Path, dataset: Dataset, table: str | Path | None) 
     if kept.is_file() and not source.exists():
         return VolumeClasses.from_plain(read_json(kept), kept)
     return volume_classes(dataset, table)
-
-
-def _with_larger_batch(run: Run, plan: Plan, wanted: Plan) -> Plan:
-    """Put the wanted plan in place of the one in the run folder, if it is another."""
-    if wanted == plan:
-        return plan
-    change = f"{wanted.batch_size} instead of {plan.batch_size} ({wanted.reasons['batch_size']})"
-    run.events.emit("note", message=f"batch_size: {change}")
-    if is_main():
-        wanted.save(run.path("plan.json"))
-    barrier()
-    return wanted
 
 
 def class_weights(counts: list[int], balance: float) -> torch.Tensor:

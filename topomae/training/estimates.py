@@ -162,7 +162,7 @@ class _TimedPretraining(Pretraining):
 
 def _training(plan: Plan, settings: PretrainSettings | FinetuneSettings, device: Device, folder: Path) -> TrainingLoop:
     """The training itself, with neither cases nor a run folder."""
-    run = SimpleNamespace(path=lambda name: folder / name, events=Events())
+    run = SimpleNamespace(path=lambda name: folder / name, events=Events(), resuming=False)
     dataset = Dataset(plan.dataset, folder, (), plan.modalities, plan.labels)
     if isinstance(settings, PretrainSettings):
         return _TimedPretraining(run, dataset, [], plan, settings, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,22 @@ class Start:
     def folder(self) -> Path:
         return self.weights.folder
 
-    def write_plan(self, run: Run, dataset: Dataset, size: str | None, overrides: Mapping[str, Any]) -> None:
+    def write_plan(
+        self,
+        run: Run,
+        dataset: Dataset,
+        size: str | None,
+        overrides: Mapping[str, Any],
+        adapt: Callable[[Plan], Plan] = lambda plan: plan,
+    ) -> None:
         """Put the plan of the start, with this data set's labels, into a run folder that has none yet.
 
+        Args:
+            run: where to put it.
+            dataset: that is learnt from.
+            size: asked for by the user, if at all.
+            overrides: fields set by the user.
+            adapt: what the task changes in the plan.
         Raises:
             BadSettingError: other modalities, or an override that the weights do not allow.
         """
@@ -61,7 +74,7 @@ class Start:
             return
         values = plan.model_dump() | {"dataset": dataset.name, "labels": dataset.labels} | wanted
         values["reasons"] = plan.reasons | dict.fromkeys(overrides, SET_BY_USER)
-        Plan.check(values).save(path)
+        adapt(Plan.check(values)).save(path)
 
 
 def find_start(init: str | Path, settings: FinetuneSettings | ClassifySettings) -> Start | None:

@@ -250,7 +250,14 @@ class TrainingLoop(ABC):
                 hint="Put the old plan back to go on, or start in another folder.",
                 path=self.run.path("plan.json"),
             )
-        self.network.load_state_dict(state["network"])
+        try:
+            self.network.load_state_dict(state["network"])
+        except RuntimeError:  # names or shapes of the weights are others
+            raise RunError(
+                "the run was begun by another version of TopoMAE, whose networks were built otherwise",
+                hint="Start in another folder, or go on with that version.",
+                path=self.run.folder,
+            ) from None
         self.optimizer.load_state_dict(state["optimizer"])
         self._means.load(state["means"])
         self.load_more(state["more"])

@@ -237,11 +237,17 @@ def settle_plan(
     size: str,
     device: Device,
     overrides: Mapping[str, Any],
+    adapt: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Plan:
     """The plan of a run: the one in its folder (made earlier, or edited by the user), else a new one.
 
     Several processes take that of the main one.
 
+    Args:
+        run: where it is kept.
+        dataset: that is learnt from. reports: what was found in its cases.
+        size: of the network, for a new plan. device: the same. overrides: fields set by the user, the same.
+        adapt: what the task changes in a new plan.
     Raises:
         BadSettingError: the plan in the folder or an override is not valid.
         RunError: the plan in the folder was made for other modalities.
@@ -249,7 +255,7 @@ def settle_plan(
     check_volumes(dataset, reports, overrides, run.events)
     plan = None
     if is_main():
-        plan = _settled_plan(run, dataset, reports, size=size, device=device, overrides=overrides)
+        plan = _settled_plan(run, dataset, reports, size=size, device=device, overrides=overrides, adapt=adapt)
     plan = Plan.model_validate_json(from_main(plan and plan.model_dump_json()))
     tell_plan(plan, run.events)
     tell_differences(dataset, plan, run.events)
@@ -264,6 +270,7 @@ def _settled_plan(
     size: str,
     device: Device,
     overrides: Mapping[str, Any],
+    adapt: Callable[[Plan], Plan],
 ) -> Plan:
     path = run.path("plan.json")
     if path.exists():
@@ -284,6 +291,7 @@ def _settled_plan(
             memory_gb=memory_gb(device),
             overrides=overrides,
         )
+        plan = adapt(plan)
         plan.save(path)
     return plan
 

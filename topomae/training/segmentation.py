@@ -25,7 +25,7 @@ from topomae.training.segmentation_loss import DeepDiceCrossEntropy
 from topomae.training.supervised import SupervisedTraining, Teaching
 
 SUPERVISION = (4 / 7, 2 / 7, 1 / 7)  # weights of the three resolutions, as published for UNETR++
-COUNTED = 16  # crops that tell how frequent labels are
+_COUNTED = 16  # crops that tell how frequent labels are
 
 
 class SegmentationTraining(SupervisedTraining):
@@ -54,8 +54,9 @@ class SegmentationTraining(SupervisedTraining):
         spec = as_begun(spec, start)
         torch.manual_seed(settings.seed)
         network = build_segmenter(spec)
-        for costly in _costly_padding(network, spec):
-            run.events.warning(costly)
+        if start is None and not run.resuming:  # else the crop is settled
+            for costly in _costly_padding(network, spec):
+                run.events.warning(costly)
         taken = initialize(network, start, settings.initialization)
         self.heads_are_new = not keeps_heads(start, settings.initialization)
         folder = run.path("preprocessed")
@@ -76,7 +77,7 @@ class SegmentationTraining(SupervisedTraining):
         if heads is None or not self.heads_are_new:
             return
         samples, voxels = self.samples(), torch.zeros(self.plan.classes)
-        for index in range(min(COUNTED, self.steps * self.plan.batch_size)):
+        for index in range(min(_COUNTED, self.steps * self.plan.batch_size)):
             voxels += torch.bincount(samples[index]["label"].flatten(), minlength=self.plan.classes)
         begin_with_frequencies(heads, voxels / voxels.sum())
 
@@ -114,8 +115,12 @@ class SegmentationTraining(SupervisedTraining):
         return {"dice": _mean(means), **by_label}
 
     def doubts(self, metrics: dict[str, float]) -> list[str]:
-        """Labels that the model never finds where they are."""
-        missed = [name for name in self.plan.labels.values() if metrics[f"dice/{name}"] == 0]
+        """Labels of validation cases that the model never finds where they are."""
+        missed = [
+            name
+            for index, name in enumerate(self.plan.labels.values(), start=1)
+            if metrics[f"dice/{name}"] == 0 and any((case.label == index).any() for case in self.teaching.val)
+        ]
         if not missed:
             return []
         return [
