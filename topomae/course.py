@@ -22,7 +22,7 @@ from topomae.runs.folder import finished
 from topomae.training.finetuning import finetune
 from topomae.training.pretraining import pretrain
 
-PHANTOM_STEPS = {"pretrain": 50, "finetune": 280}  # under five minutes together on two CPU cores
+PHANTOM_STEPS = {"pretrain": 50, "finetune": 280}  # about five minutes together on two CPU cores
 
 
 @dataclass(frozen=True)

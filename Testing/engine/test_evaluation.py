@@ -327,6 +327,9 @@ def test_of_a_data_set_the_test_cases_count_under_the_names_it_gives(a_dataset, 
     validation = evaluate(tmp_path / "predictions", a_dataset, tmp_path / "out")
     assert {row.case for row in validation.rows} == {"a", "b"}
     assert "not the data set's test cases" in " ".join(validation.summary.notes)
+    (a_dataset / "splits.json").unlink()
+    everything = evaluate(tmp_path / "predictions", a_dataset, tmp_path / "out")
+    assert ["names no labelled test cases" in note for note in everything.summary.notes] == [True]
 
 
 def test_the_label_folder_of_a_data_set_also_gives_names(a_dataset, tmp_path):

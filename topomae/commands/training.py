@@ -157,7 +157,7 @@ def demo(
     """See the whole course: plan, pre-train, fine-tune, segment, evaluate, report.
 
     Without --data it makes phantom volumes (solid, hollow, ring and branching organs), of which only a few
-    are labelled; on two CPU cores that takes less than five minutes. Start it again to go on after a stop.
+    are labelled; on two CPU cores that takes about five minutes. Start it again to go on after a stop.
 
         topomae demo
 

@@ -12,6 +12,10 @@ from topomae.data.file_names import is_image_file, stem_of
 from topomae.errors import BadDataError, TopoMAEError
 
 _DATASET_PARTS = (("dataset.json",), ("imagesTr", "labelsTr"), ("images", "labels"))
+_NO_TEST_CASES = (
+    "the data set names no labelled test cases in splits.json, so every labelled case with a prediction is judged; of "
+    "those that the model was trained on, the numbers say nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def _cases_to_judge(
     test = dataset.fixed_split.test if dataset.fixed_split else ()
     in_test = {name: labelled[name] for name in test if name in labelled}
     if not in_test:
-        return labelled, ()
+        return labelled, (_NO_TEST_CASES,)
     others = {name: path for name, path in labelled.items() if name in found and name not in in_test}
     if others and not found.keys() & in_test.keys():
         return others, ("these are not the data set's test cases",)
