@@ -145,6 +145,24 @@ def test_names_are_never_taken_for_html(scene, makePanel, makeCardFolder):
     assert "‹b>bold‹/b>" in panel.log.text()
 
 
+def test_what_the_engine_warns_of_stands_beside_the_button_and_in_the_log(aVolume, panel, client):
+    client.answersAtOnce = False
+    press(panel)
+    (request,) = client.requests
+    told = ["nothing was found: no voxel belongs to any of the model's labels", "two", "three", "four", "five"]
+    for text in told:
+        request.onWarning(text)
+    request.answer()
+    finish(panel)
+    done, *warnings, more = panel.ui.statusLabel.text.splitlines()
+    assert done.startswith("Done in ")
+    assert warnings == [f"Warning: {text}" for text in told[:3]] and more == "2 more in the log."
+    assert all(f"Warning: {text}" in panel.log.text() for text in told)
+    client.answersAtOnce = True
+    run(panel)
+    assert panel.ui.statusLabel.text.startswith("Done in ") and "Warning" not in panel.ui.statusLabel.text
+
+
 def test_the_log_does_not_grow_for_ever(panel):
     for number in range(700):
         panel.log.add(f"line {number}")

@@ -24,6 +24,7 @@ from TopoMAESegmentLib.parameters import (
 from TopoMAESegmentLib.run_check import whatIsMissing, whatIsUnusual
 from TopoMAESegmentLib.wording import phaseText, timeLeftText
 
+_MOST_WARNINGS = 3  # beside the button
 _PROGRESS_STEPS = 1000
 
 
@@ -218,16 +219,16 @@ class SegmentPanel:
         self._task = None
         if self._ui is None:
             return
-        for warning in task.warnings:
-            self.log.add(_("Warning: {text}").format(text=warning))
+        warnings = [_("Warning: {text}").format(text=warning) for warning in task.warnings]
         outcome = self._outcomeOf(task)
-        self.log.add(outcome)
+        for line in (*warnings, outcome):
+            self.log.add(line)
         if task.state == "failed":
             self._logWorkersLastWords()
         if self._parameters and self._currentChoice() == self._choice:  # else the user has gone on to other images
             self._parameters.segmentation = _resultOf(task) or self._parameters.segmentation
         self._followChoice()
-        self._outcome = outcome
+        self._outcome = "\n".join([outcome, *_firstOf(warnings)])
         self.refresh()
         self._context.notify()
 
@@ -260,6 +261,12 @@ def _resultOf(task: object) -> slicer.vtkMRMLSegmentationNode | None:
     """The segmentation that a task made; of a batch the last one."""
     made = task.value if isinstance(task.value, list) else [task.value]
     return next((node for node in reversed(made) if node is not None), None)
+
+
+def _firstOf(warnings: list[str]) -> list[str]:
+    """The lines about warnings for which there is room beside the button; the log has them all."""
+    more = len(warnings) - _MOST_WARNINGS
+    return warnings[:_MOST_WARNINGS] + ([_("{count} more in the log.").format(count=more)] if more > 0 else [])
 
 
 def _mode(parameters: SegmentParameters | None) -> InputMode:
