@@ -128,7 +128,7 @@ def _check_network(record: Provenance, model: Path) -> None:
     Raises:
         RunError: saying with which version it could be.
     """
-    spec = (load_pretrained if record.kind == "pretrain" else load_model)(model).spec
+    spec = (load_pretrained(model) if record.kind == "pretrain" else load_model(model, task=None)).spec
     if spec.architecture not in ("fused", "unetrpp"):
         return
     if spec.unetrpp_size != NetworkSpec.of(Plan.check(record.plan)).unetrpp_size:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import topomae
 from topomae.cli import app
-from topomae.config import FinetuneSettings, PretrainSettings
+from topomae.config import ClassifySettings, FinetuneSettings, PretrainSettings
 from topomae.data.phantoms import make_phantoms
 from topomae.data.volume_io import write_image
 from topomae.errors import BadDataError, BadSettingError, RunError
@@ -69,6 +69,17 @@ def test_trained_again_a_model_is_the_same_to_the_bit(model, tmp_path):
     assert written["identical"] and written["difference"] == 0 and written["environment"] == []
     then, now = written["metrics"]["validation_dice"]
     assert then == now
+
+
+def test_a_classification_is_trained_again_to_the_bit(data, tmp_path):
+    split = json.loads((data / "splits.json").read_text())
+    table = tmp_path / "classes.csv"
+    names = [*split["train"], *split["val"]]
+    table.write_text("".join(f"{name},{'ab'[place % 2]}\n" for place, name in enumerate(names)))
+    settings = ClassifySettings(steps=2)
+    given = {"task": "classification", "classes": table, "settings": settings, "plan": TINY, "device": "cpu"}
+    topomae.finetune(data, tmp_path / "first", init="scratch", **given)
+    assert topomae.reproduce(tmp_path / "first", tmp_path / "again", classes=table).identical
 
 
 def test_a_network_that_would_be_built_otherwise_now_is_refused_before_anything_is_trained(
